@@ -1,0 +1,105 @@
+// Package control is weft's control state: tenants, keys, routes and regions as records in the CONTROL
+// stream, written in any region, replicated like events, and folded into memory by every process.
+//
+// Hubs write and read it, relays read it. A Log follows the stream of its own region and publishes
+// immutable snapshots; State returned by Log.State is shared by all readers and must not be changed.
+package control
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/keyring"
+)
+
+// State is one folded snapshot of the control log. It is read-only once published.
+type State struct {
+	Tenants map[string]*accounts.Tenant       // by name, removed ones included (their names stay taken)
+	Keys    map[string]*keyring.Key           // by kid, revoked ones included
+	Routes  map[string]*accounts.Routes       // by tenant
+	Regions map[string]*accounts.RegionInfo   // by region
+	Status  map[string]*accounts.TenantStatus // by "tenant/region"
+
+	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
+}
+
+// NewState returns an empty state whose maps can be filled by hand, as tests of the roles do.
+func NewState() *State {
+	return &State{
+		Tenants: map[string]*accounts.Tenant{},
+		Keys:    map[string]*keyring.Key{},
+		Routes:  map[string]*accounts.Routes{},
+		Regions: map[string]*accounts.RegionInfo{},
+		Status:  map[string]*accounts.TenantStatus{},
+		clocks:  map[string]stamp{},
+	}
+}
+
+// clone copies the maps; the records themselves are never changed in place.
+func (s *State) clone() *State {
+	return &State{
+		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
+		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), clocks: maps.Clone(s.clocks),
+	}
+}
+
+// Tenant returns the named tenant if it exists and is active.
+func (s *State) Tenant(name string) (*accounts.Tenant, bool) {
+	t, ok := s.Tenants[name]
+	return t, ok && t.State == accounts.Active
+}
+
+// ActiveTenants lists the active tenants by name.
+func (s *State) ActiveTenants() []*accounts.Tenant {
+	out := make([]*accounts.Tenant, 0, len(s.Tenants))
+	for _, name := range slices.Sorted(maps.Keys(s.Tenants)) {
+		if t := s.Tenants[name]; t.State == accounts.Active {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// RoutesOf is the tenant's routing table, the default one when none was set.
+func (s *State) RoutesOf(tenant string) accounts.Routes {
+	if r, ok := s.Routes[tenant]; ok {
+		return *r
+	}
+	return accounts.DefaultRoutes(tenant)
+}
+
+// TenantKeys lists a tenant's keys by kid.
+func (s *State) TenantKeys(tenant string) []*keyring.Key {
+	var out []*keyring.Key
+	for _, kid := range slices.Sorted(maps.Keys(s.Keys)) {
+		if k := s.Keys[kid]; k.Tenant == tenant {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// StatusKey is the key of Status: one entry for each tenant and region.
+func StatusKey(tenant, region string) string { return tenant + "/" + region }
+
+// stamp orders two records of one id: by clock, then by origin, so that every process picks the same.
+type stamp struct {
+	clock  Clock
+	origin string
+	hash   string
+}
+
+func (a stamp) after(b stamp) bool {
+	if c := a.clock.Compare(b.clock); c != 0 {
+		return c > 0
+	}
+	if a.origin != b.origin {
+		return a.origin > b.origin
+	}
+	return a.hash > b.hash
+}
+
+// MaxAhead is how far a record's clock may be ahead of the reader's before it is refused.
+const MaxAhead = 60 * time.Second
