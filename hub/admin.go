@@ -1,0 +1,158 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// adminServer is the admin API over mTLS: the operator's certificate is the only way in.
+type adminServer struct {
+	hub    *Hub
+	server *http.Server
+}
+
+func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
+	a := &adminServer{hub: h}
+	tlsc.NextProtos = []string{"h2", "http/1.1"}
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/tenants", a.handle("tenant.ls", a.listTenants))
+	mux.Handle("POST /v1/tenants", a.handle("tenant.add", a.addTenant))
+	mux.Handle("DELETE /v1/tenants/{name}", a.handle("tenant.rm", a.removeTenant))
+	mux.Handle("GET /v1/streams/plan", a.handle("stream.plan", a.planStreams))
+	mux.Handle("POST /v1/streams/apply", a.handle("stream.apply", a.applyStreams))
+	a.server = &http.Server{
+		Handler: mux, TLSConfig: tlsc, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	return a
+}
+
+func (a *adminServer) start(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fault.New("hub.admin", fault.Unavailable, "port_taken", "%s cannot be listened on: %v", addr, err)
+	}
+	go func() {
+		if err := a.server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			a.hub.log.Error("admin API ended: " + err.Error())
+		}
+	}()
+	return nil
+}
+
+func (a *adminServer) stop(ctx context.Context) error { return a.server.Shutdown(ctx) }
+
+// action is one admin call: it returns what is to be answered as JSON.
+type action func(r *http.Request, by string) (any, error)
+
+// handle checks who asks, runs the action and answers; every failure is a problem document.
+func (a *adminServer) handle(name string, act action) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		by, err := operatorOf(r)
+		var body any
+		if err == nil {
+			body, err = act(r, by)
+		}
+		status := http.StatusOK
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			status = statusOf(err)
+			w.Header().Set("Content-Type", "application/problem+json")
+			body = map[string]any{"type": "urn:weft:problem:" + fault.CodeOf(err), "title": http.StatusText(status), "status": status, "code": fault.CodeOf(err), "detail": err.Error()}
+		}
+		a.hub.metrics.admin.WithLabelValues(name, strconv.Itoa(status)).Inc()
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(body) // a client that left cannot be told anything
+	})
+}
+
+// operatorOf is the principal behind an operator's certificate.
+func operatorOf(r *http.Request) (string, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return "", fault.New("admin", fault.Unauthenticated, "no_certificate", "the admin API asks for a client certificate")
+	}
+	p, err := pki.FromCertificate(r.TLS.PeerCertificates[0])
+	if err != nil || p.Role != "operator" {
+		return "", fault.New("admin", fault.Denied, "not_operator", "this certificate is no operator's")
+	}
+	return p.URI(), nil
+}
+
+// statusOf is the one table from kinds to HTTP status of the admin API.
+func statusOf(err error) int {
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.Limited:
+		return http.StatusInsufficientStorage
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+func (a *adminServer) addTenant(r *http.Request, by string) (any, error) {
+	var spec TenantSpec
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&spec); err != nil {
+		return nil, fault.New("tenant.add", fault.Invalid, "bad_request", "the body is no tenant: %v", err)
+	}
+	return a.hub.AddTenant(r.Context(), spec, by)
+}
+
+func (a *adminServer) removeTenant(r *http.Request, by string) (any, error) {
+	return a.hub.RemoveTenant(r.Context(), r.PathValue("name"), r.URL.Query().Get("dry_run") == "true", by)
+}
+
+// TenantView is what the admin API tells of a tenant: no secret, sealed or not.
+type TenantView struct {
+	Name      string            `json:"name"`
+	State     string            `json:"state"`
+	Account   string            `json:"account"`
+	Keys      []string          `json:"keys"`
+	Regions   map[string]string `json:"regions"` // region -> "ready" or what it waits for
+	DiskBytes int64             `json:"disk_bytes"`
+	CreatedAt time.Time         `json:"created_at"`
+}
+
+func (a *adminServer) listTenants(*http.Request, string) (any, error) {
+	state := a.hub.State()
+	out := []TenantView{}
+	for _, t := range state.ActiveTenants() {
+		v := TenantView{Name: t.Name, State: string(t.State), Account: t.Account, DiskBytes: t.Limits.DiskBytes, CreatedAt: t.CreatedAt, Regions: map[string]string{}}
+		for _, k := range state.TenantKeys(t.Name) {
+			v.Keys = append(v.Keys, k.Kid)
+		}
+		waiting := a.hub.waiting(t)
+		for _, r := range a.hub.opts.Identity.Mesh.Regions {
+			if t.In(r.Name) {
+				v.Regions[r.Name] = "ready"
+				if why, ok := waiting[r.Name]; ok {
+					v.Regions[r.Name] = why
+				}
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}

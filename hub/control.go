@@ -1,0 +1,189 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/accounts/control"
+	"github.com/weft-mesh/weft/accounts/grant"
+	"github.com/weft-mesh/weft/accounts/issuer"
+	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/streams"
+	"github.com/weft-mesh/weft/streams/broker"
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// beatEvery is the interval of control heartbeats; relays refuse critical topics after 10 minutes without.
+const beatEvery = 5 * time.Second
+
+func (h *Hub) tlsConfigs() (tlsConfigs, error) {
+	id := h.opts.Identity
+	var c tlsConfigs
+	var err error
+	for _, l := range []struct {
+		into *(*tls.Config)
+		mode tls.ClientAuthType
+	}{
+		{&c.client, tls.VerifyClientCertIfGiven}, // plain NATS clients come with credentials alone
+		{&c.leaf, tls.RequireAndVerifyClientCert},
+		{&c.route, tls.RequireAndVerifyClientCert},
+		{&c.admin, tls.RequireAndVerifyClientCert},
+	} {
+		if *l.into, err = pki.ServerTLS(id.CertFile, id.KeyFile, id.CAFile, l.mode); err != nil {
+			return c, fault.Wrap("hub.tls", fault.Invalid, err)
+		}
+	}
+	c.leafDial, err = pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile)
+	return c, fault.Wrap("hub.tls", fault.Invalid, err)
+}
+
+func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
+	id := h.opts.Identity
+	o := broker.Options{
+		Name: h.serverName(), Region: id.Region, StoreDir: h.opts.StoreDir, MaxStore: h.opts.MaxStore,
+		Client: h.opts.Client, Leaf: h.opts.Leaf, Route: h.opts.Route,
+		ClientTLS: t.client, LeafTLS: t.leaf, LeafClientTLS: t.leafDial, RouteTLS: t.route,
+		OperatorJWT: id.OperatorJWT, SystemAccount: id.System.Public,
+		Accounts:     map[string]string{id.System.Public: id.System.JWT, id.Control.Public: id.Control.JWT, id.Audit.Public: id.Audit.JWT},
+		SyncInterval: h.opts.SyncInterval, SyncAlways: h.opts.SyncAlways, Logger: h.log,
+	}
+	if h.opts.servers() > 1 {
+		o.Cluster = &broker.Cluster{Name: id.Region, Routes: h.opts.Routes}
+	}
+	return o
+}
+
+// startControl opens the control state: links of the CONTROL account, its stream, the folded log.
+func (h *Hub) startControl(ctx context.Context) error {
+	id := h.opts.Identity
+	links, err := h.controlLinks()
+	if err != nil {
+		return err
+	}
+	if err := h.broker.SetLinks(links); err != nil {
+		return err
+	}
+	if h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.origin)); err != nil {
+		return err
+	}
+	if err := h.ensureControlStream(ctx); err != nil {
+		return err
+	}
+	h.state, err = control.Open(ctx, control.Options{JS: h.control.js, Self: h.origin, Logger: h.log, Now: h.opts.Now})
+	if err != nil {
+		return err
+	}
+	return h.serveCredentials()
+}
+
+// ensureControlStream makes the stream of the own region. In a region of several servers it is asked again
+// until the cluster has a leader; sources follow in the watch loop, when their links are up.
+func (h *Hub) ensureControlStream(ctx context.Context) error {
+	for {
+		have, err := h.presentSources(ctx, h.control, subject.ControlStream)
+		if err == nil {
+			cfg := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Replicas: h.opts.replicas()})
+			cfg.Sources = have
+			if _, err = streams.Apply(ctx, h.control.js, []jetstream.StreamConfig{cfg}); err == nil {
+				return nil
+			}
+		}
+		if fault.KindOf(err) == fault.Invalid {
+			return err
+		}
+		h.log.Debug("control stream not there yet", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return fault.Wrap("hub.control stream", fault.Unavailable, errors.Join(ctx.Err(), err))
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// presentSources are the sources that a stream has now; none when the stream does not exist.
+func (h *Hub) presentSources(ctx context.Context, s *session, stream string) ([]*jetstream.StreamSource, error) {
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	st, err := s.js.Stream(call, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return st.CachedInfo().Config.Sources, nil
+}
+
+// controlLinks are the CONTROL account's leaf remotes to the peers that this region solicits.
+func (h *Hub) controlLinks() ([]broker.Link, error) {
+	id := h.opts.Identity
+	return h.links(linkSpec{name: "CONTROL", account: id.Control.Public, signing: id.Control.SigningSeed.Bytes(), family: grant.ControlFamily()})
+}
+
+// linkSpec is one account's side of its links.
+type linkSpec struct {
+	name, account string
+	signing       []byte
+	family        grant.Family
+}
+
+// links mints the leaf users of an account towards every solicited peer. The path of each credential file
+// never changes, so that a running link is not touched when the file is written again.
+func (h *Hub) links(s linkSpec) ([]broker.Link, error) {
+	var out []broker.Link
+	for _, p := range h.opts.Peers {
+		if !h.opts.solicits(p.Name) {
+			continue
+		}
+		token, seed, err := issuer.User(issuer.UserSpec{
+			Name: "leaf-" + h.origin.Region + "-" + p.Name, Account: s.account, SigningSeed: s.signing,
+			Permissions: grant.Leaf(h.origin, h.originOf(p.Name), s.family),
+		})
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(h.opts.StoreDir, "links", s.name+"-"+h.origin.Region+"-"+p.Name+".creds")
+		if err := issuer.WriteCreds(path, token, seed); err != nil {
+			return nil, err
+		}
+		out = append(out, broker.Link{Account: s.account, URLs: p.Leaf, Credentials: path})
+	}
+	return out, nil
+}
+
+// originOf is a peer's live origin as the control state tells it; the first epoch before it does.
+func (h *Hub) originOf(region string) subject.Origin {
+	o := subject.Origin{Region: region, Epoch: 1}
+	if h.state != nil {
+		if info, ok := h.state.State().Regions[region]; ok {
+			o.Epoch = info.Epoch
+		}
+	}
+	return o
+}
+
+func (h *Hub) beatLoop(ctx context.Context) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		if h.leads() {
+			call, cancel := context.WithTimeout(ctx, apiTimeout)
+			if err := h.state.Beat(call); err != nil && ctx.Err() == nil {
+				h.log.Warn("control heartbeat not stored", zap.Error(err))
+			}
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

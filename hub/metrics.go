@@ -1,0 +1,29 @@
+package hub
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are what a hub exports. Labels are bounded: tenants and regions, never keys or events.
+type metrics struct {
+	links         prometheus.Gauge
+	kicks         *prometheus.CounterVec
+	sourceSilence *prometheus.GaugeVec
+	admin         *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, region string) *metrics {
+	labels := prometheus.Labels{"region": region}
+	m := &metrics{
+		links: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weft_hub_linked_accounts", Help: "Accounts with at least one leaf link up on this server.", ConstLabels: labels}),
+		kicks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weft_hub_source_kicks_total", Help: "Sources dropped and re-added because they fell silent.", ConstLabels: labels}, []string{"account", "peer"}),
+		sourceSilence: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weft_hub_source_silence_seconds", Help: "Time since a source was last heard of, heartbeats included.", ConstLabels: labels}, []string{"account", "peer"}),
+		admin: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weft_hub_admin_requests_total", Help: "Requests to the admin API by action and HTTP status.", ConstLabels: labels}, []string{"action", "status"}),
+	}
+	for _, c := range []prometheus.Collector{m.links, m.kicks, m.sourceSilence, m.admin} {
+		reg.MustRegister(c)
+	}
+	return m
+}

@@ -1,0 +1,233 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// watched is what the watch loop remembers of one sourcing stream; only that loop writes it, under Hub.mu.
+type watched struct {
+	present []string             // filters of the sources that the stream has
+	kicked  map[string]time.Time // filter -> when it was last kicked
+	backoff map[string]time.Duration
+	seen    uint64 // the stream's last sequence when a marker was last considered
+}
+
+const (
+	minKick = 5 * time.Second // a request of the last kick may still be under way
+	maxKick = time.Minute
+)
+
+// watchLoop looks at every sourcing stream: it adds sources whose link is up, kicks those that fell silent
+// and writes markers. It acts on the age of a source's activity, never on its lag, which is zero for a
+// source that never connected.
+func (h *Hub) watchLoop(ctx context.Context) {
+	tick := time.NewTicker(h.opts.WatchEvery)
+	defer tick.Stop()
+	var controlWatch watched
+	for {
+		if h.leads() {
+			h.watchAll(ctx, &controlWatch)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
+	leaves := h.leaves()
+	peers := make([]subject.Origin, 0, len(h.opts.Peers))
+	for _, p := range h.opts.Peers {
+		peers = append(peers, h.originOf(p.Name))
+	}
+	want := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: peers, Replicas: h.opts.replicas()}).Sources
+	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, controlWatch, leaves)
+
+	h.mu.Lock()
+	all := make([]*tenancy, 0, len(h.tenants))
+	for _, t := range h.tenants {
+		if t.stream {
+			all = append(all, t)
+		}
+	}
+	h.mu.Unlock()
+	for _, t := range all {
+		if ctx.Err() != nil {
+			return
+		}
+		tg := target{name: t.tenant.Name, account: t.tenant.Account, stream: subject.EventsStream, session: t.session, want: h.eventsConfig(t.tenant).Sources}
+		if info := h.watch(ctx, tg, &t.watch, leaves); info != nil {
+			h.mark(ctx, t, info)
+			h.report(ctx, t)
+		}
+	}
+}
+
+// target is one stream to watch and the sources that it should have.
+type target struct {
+	name, account, stream string
+	session               *session
+	want                  []*jetstream.StreamSource
+}
+
+// leaves are the links of this server that are up: account -> peer regions. A server of a cluster does not
+// see the links of its neighbours, so nil there means "cannot know".
+func (h *Hub) leaves() map[string][]string {
+	up := map[string][]string{}
+	for _, l := range h.broker.Leaves() {
+		up[l.Account] = append(up[l.Account], regionOfServer(l.Peer))
+	}
+	h.metrics.links.Set(float64(len(up)))
+	return up
+}
+
+func (h *Hub) linkUp(leaves map[string][]string, account, region string) bool {
+	return h.opts.servers() > 1 || slices.Contains(leaves[account], region)
+}
+
+// watch looks at one stream once and returns what it saw, or nil when the server did not answer.
+func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string][]string) *jetstream.StreamInfo {
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	st, err := t.session.js.Stream(call, t.stream)
+	if err != nil {
+		if ctx.Err() == nil {
+			h.log.Warn("stream not answering", zap.String("account", t.name), zap.String("stream", t.stream), zap.Error(err))
+		}
+		return nil
+	}
+	info := st.CachedInfo()
+	h.mu.Lock()
+	w.present = w.present[:0]
+	for _, s := range info.Config.Sources {
+		w.present = append(w.present, s.FilterSubject)
+	}
+	if w.kicked == nil {
+		w.kicked, w.backoff = map[string]time.Time{}, map[string]time.Duration{}
+	}
+	h.mu.Unlock()
+	for _, src := range t.want {
+		peer := regionOfAPI(src)
+		if !h.linkUp(leaves, t.account, peer) {
+			continue
+		}
+		if !slices.Contains(w.present, src.FilterSubject) {
+			h.addSource(ctx, t, w, src)
+			continue
+		}
+		h.kickIfStale(ctx, t, w, src, activity(info, src))
+	}
+	return info
+}
+
+func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
+	if err := streams.AddSource(ctx, t.session.js, t.stream, src); err != nil {
+		h.log.Warn("source not added", zap.String("account", t.name), zap.String("filter", src.FilterSubject), zap.Error(err))
+		return
+	}
+	h.log.Info("source added", zap.String("account", t.name), zap.String("filter", src.FilterSubject))
+	h.mu.Lock()
+	w.present = append(w.present, src.FilterSubject)
+	w.kicked[src.FilterSubject] = h.opts.Now()
+	h.mu.Unlock()
+}
+
+// kickIfStale drops and re-adds a source that is silent although its link is up. Attempts at one source
+// grow apart, because each one has a request under way that the next would cut off.
+func (h *Hub) kickIfStale(ctx context.Context, t target, w *watched, src *jetstream.StreamSource, silent time.Duration) {
+	f := src.FilterSubject
+	h.metrics.sourceSilence.WithLabelValues(t.name, regionOfAPI(src)).Set(silent.Seconds())
+	if silent < h.opts.StaleAfter {
+		delete(w.backoff, f)
+		return
+	}
+	wait := max(w.backoff[f], minKick)
+	if h.opts.Now().Sub(w.kicked[f]) < wait {
+		return
+	}
+	err := streams.Kick(ctx, t.session.js, t.stream, src)
+	w.kicked[f] = h.opts.Now()
+	w.backoff[f] = min(2*wait, maxKick)
+	h.metrics.kicks.WithLabelValues(t.name, regionOfAPI(src)).Inc()
+	h.log.Info("silent source kicked", zap.String("account", t.name), zap.String("filter", f), zap.Duration("silent", silent), zap.Error(err))
+}
+
+// neverActive stands for a source that has not been heard of at all.
+const neverActive = 1000 * time.Hour
+
+// activity is how long a source has been silent.
+func activity(info *jetstream.StreamInfo, src *jetstream.StreamSource) time.Duration {
+	for _, s := range info.Sources {
+		if s.FilterSubject == src.FilterSubject && s.Active >= 0 {
+			return s.Active
+		}
+	}
+	return neverActive
+}
+
+// regionOfAPI is the region that a source reads from.
+func regionOfAPI(src *jetstream.StreamSource) string {
+	if src.External == nil {
+		return ""
+	}
+	return subject.RegionOfAPI(src.External.APIPrefix)
+}
+
+// mark stores a small unique message after traffic of the own origin. Duplicates that a sourcing stream skips
+// do not move its saved position; a message stored after them does, so that a restart does not bring them
+// in again. Sourced messages ask for no marker: two regions would answer each other's for ever.
+func (h *Hub) mark(ctx context.Context, t *tenancy, info *jetstream.StreamInfo) {
+	if info.State.LastSeq == t.watch.seen {
+		return
+	}
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	if err := h.markTraffic(call, t); err != nil {
+		h.log.Warn("marker not stored", zap.String("tenant", t.tenant.Name), zap.Error(err))
+		return
+	}
+	h.mu.Lock()
+	t.watch.seen = info.State.LastSeq
+	h.mu.Unlock()
+}
+
+func (h *Hub) markTraffic(ctx context.Context, t *tenancy) error {
+	st, err := t.session.js.Stream(ctx, subject.EventsStream)
+	if err != nil {
+		return err
+	}
+	marker := subject.Marker(h.origin)
+	last, err := st.GetLastMsgForSubject(ctx, subject.OfOrigin(h.origin))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || (err == nil && last.Subject == marker) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = t.session.js.PublishMsg(ctx, &nats.Msg{Subject: marker, Header: nats.Header{nats.MsgIdHdr: {marker + "." + nuid.Next()}}})
+	return err
+}
+
+// missingSources are the peers whose source the stream should have and has not. Hub.mu is held.
+func (h *Hub) missingSources(t *tenancy) []string {
+	var out []string
+	for _, o := range h.peersOf(t.tenant) {
+		if !slices.Contains(t.watch.present, subject.Replicated(o)) {
+			out = append(out, o.Region)
+		}
+	}
+	return out
+}
