@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind is the class of a failure. The order is fixed: values are appended, never renumbered.
@@ -49,14 +50,16 @@ type Error struct {
 
 // Error renders "op: detail: cause".
 func (e *Error) Error() string {
-	s := e.Op
-	if e.Detail != "" {
-		s += ": " + e.Detail
+	parts := make([]string, 0, 3)
+	for _, p := range []string{e.Op, e.Detail} {
+		if p != "" {
+			parts = append(parts, p)
+		}
 	}
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		parts = append(parts, e.Err.Error())
 	}
-	return s
+	return strings.Join(parts, ": ")
 }
 
 // Unwrap returns the cause.

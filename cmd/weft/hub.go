@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/weft-mesh/weft/cmd/weft/internal/app"
+	"github.com/weft-mesh/weft/cmd/weft/internal/config"
+	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
+)
+
+func newHubCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "hub --config FILE",
+		Short: "Run one server of a region",
+		Long: `hub runs one server of a region: broker, links to the other regions, control state, admin API. A region has one
+server, or three with a hub each. Its keys come from "weft init".`,
+		Example: "  weft hub --config deploy/local/hub-eu.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.LoadHub(file, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			log, err := telemetry.NewLogger(c.Log.Level, c.Log.Format, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return app.RunHub(cmd.Context(), c, log)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "YAML file; see `weft config print hub`")
+	return cmd
+}

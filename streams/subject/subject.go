@@ -1,0 +1,248 @@
+// Package subject builds and parses every subject and name that weft uses on NATS. Nothing else assembles
+// subjects: what is not written here does not exist on the wire.
+//
+// Every role uses it. All functions are pure and safe for concurrent use.
+package subject
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// Streams that every account of their kind has, one in each region, under the same name.
+const (
+	EventsStream  = "EVENTS"  // in tenant accounts
+	ControlStream = "CONTROL" // in the CONTROL account
+)
+
+// MaxPartition is the largest partition number: keys are spread over 64.
+const MaxPartition = 63
+
+// Origin is a region in one of its lives. A region that lost data comes back under the next epoch, so an
+// origin never writes two different histories.
+type Origin struct {
+	Region string
+	Epoch  int // from 1
+}
+
+// String is the origin's token, such as "eu_1".
+func (o Origin) String() string { return o.Region + "_" + strconv.Itoa(o.Epoch) }
+
+// Next is the origin under which the region comes back after a loss.
+func (o Origin) Next() Origin { return Origin{Region: o.Region, Epoch: o.Epoch + 1} }
+
+// ParseOrigin reads a token made by String.
+func ParseOrigin(s string) (Origin, error) {
+	region, epoch, ok := strings.Cut(s, "_")
+	n, err := strconv.Atoi(epoch)
+	if !ok || err != nil || n < 1 || n > 1<<30 || strconv.Itoa(n) != epoch || !ValidRegion(region) {
+		return Origin{}, bad("origin", s)
+	}
+	return Origin{Region: region, Epoch: n}, nil
+}
+
+// ValidRegion says whether s names a region: [a-z][a-z0-9-]{0,30}.
+func ValidRegion(s string) bool {
+	if s == "" || len(s) > 31 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	return all(s, func(c byte) bool { return lower(c) || digit(c) || c == '-' })
+}
+
+// Scope says whether an event leaves its region.
+type Scope byte
+
+// The scopes.
+const (
+	Global   Scope = 'g' // replicated to the other regions
+	Regional Scope = 'l' // stays
+)
+
+// Event is the subject of a stored event.
+type Event struct {
+	Origin    Origin
+	Scope     Scope
+	Partition int // 0 to MaxPartition
+	Topic     string
+	Type      string // event type; may span several tokens
+}
+
+// Append appends the subject evt.<origin>.<scope>.<partition>.<topic>.<type>.
+func (e Event) Append(b []byte) []byte {
+	b = append(b, "evt."...)
+	b = append(b, e.Origin.Region...)
+	b = append(b, '_')
+	b = strconv.AppendInt(b, int64(e.Origin.Epoch), 10)
+	b = append(b, '.', byte(e.Scope), '.')
+	b = strconv.AppendInt(b, int64(e.Partition), 10)
+	b = append(b, '.')
+	b = append(b, e.Topic...)
+	b = append(b, '.')
+	return append(b, e.Type...)
+}
+
+// String is the subject as text.
+func (e Event) String() string { return string(e.Append(make([]byte, 0, 96))) }
+
+// Parse reads a subject made by Append and refuses everything else.
+func Parse(s string) (Event, error) {
+	var e Event
+	parts := strings.SplitN(s, ".", 6)
+	if len(parts) != 6 || parts[0] != "evt" {
+		return e, bad("event subject", s)
+	}
+	var err error
+	if e.Origin, err = ParseOrigin(parts[1]); err != nil {
+		return e, err
+	}
+	if parts[2] != "g" && parts[2] != "l" {
+		return e, bad("event subject", s)
+	}
+	e.Scope = Scope(parts[2][0])
+	n, err := strconv.Atoi(parts[3])
+	if err != nil || n < 0 || n > MaxPartition || strconv.Itoa(n) != parts[3] {
+		return e, bad("event subject", s)
+	}
+	e.Partition, e.Topic, e.Type = n, parts[4], parts[5]
+	if !ValidTopic(e.Topic) && !ValidDerivedTopic(e.Topic) || !ValidType(e.Type) {
+		return Event{}, bad("event subject", s)
+	}
+	return e, nil
+}
+
+// ValidTopic says whether s names a topic: [a-z0-9_-]{1,64}.
+func ValidTopic(s string) bool {
+	return s != "" && len(s) <= 64 && all(s, func(c byte) bool { return lower(c) || digit(c) || c == '_' || c == '-' })
+}
+
+// ValidDerivedTopic says whether s is a topic that the mesh derived: <topic>~<major version>.
+func ValidDerivedTopic(s string) bool {
+	topic, major, ok := strings.Cut(s, "~")
+	return ok && ValidTopic(topic) && major != "" && len(major) <= 9 && all(major, digit)
+}
+
+// ValidType says whether s is an event type: [a-z0-9_]+(\.[a-z0-9_]+)*, at most 128 bytes.
+func ValidType(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	start := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '.' && !start:
+			start = true
+		case lower(c) || digit(c) || c == '_':
+			start = false
+		default:
+			return false
+		}
+	}
+	return !start
+}
+
+// OfOrigin matches everything that an origin wrote.
+func OfOrigin(o Origin) string { return "evt." + o.String() + ".>" }
+
+// Replicated matches what an origin wrote and other regions source.
+func Replicated(o Origin) string { return "evt." + o.String() + ".g.>" }
+
+// Marker is where an origin writes its markers. Four tokens: no filter over events sees it.
+func Marker(o Origin) string { return "evt." + o.String() + ".g.hb" }
+
+// Events matches every event of every origin, and no marker.
+func Events() string { return "evt.*.*.*.>" }
+
+// Topic matches the events of one topic.
+func Topic(topic string) string { return "evt.*.*.*." + topic + ".>" }
+
+// Partition matches the events of one partition.
+func Partition(p int) string { return "evt.*.*." + strconv.Itoa(p) + ".>" }
+
+// Control is the subject of a control record.
+type Control struct {
+	Origin   Origin
+	Kind, ID string
+}
+
+// String is ctl.<origin>.<kind>.<id>.
+func (c Control) String() string { return "ctl." + c.Origin.String() + "." + c.Kind + "." + c.ID }
+
+// ParseControl reads a subject made by Control.String.
+func ParseControl(s string) (Control, error) {
+	parts := strings.SplitN(s, ".", 4)
+	if len(parts) != 4 || parts[0] != "ctl" {
+		return Control{}, bad("control subject", s)
+	}
+	o, err := ParseOrigin(parts[1])
+	if err != nil {
+		return Control{}, err
+	}
+	if !validKind(parts[2]) || !validID(parts[3]) {
+		return Control{}, bad("control subject", s)
+	}
+	return Control{Origin: o, Kind: parts[2], ID: parts[3]}, nil
+}
+
+func validKind(s string) bool { return s != "" && len(s) <= 32 && all(s, lower) }
+
+func validID(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		ok := token != "" && len(token) <= 128 && all(token, func(c byte) bool {
+			return lower(c) || digit(c) || c >= 'A' && c <= 'Z' || strings.IndexByte("_:=-", c) >= 0
+		})
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// ControlOf matches every record that an origin wrote.
+func ControlOf(o Origin) string { return "ctl." + o.String() + ".>" }
+
+// ControlHeartbeat is where a region's hub writes that it is alive.
+func ControlHeartbeat(o Origin) string { return "ctl." + o.String() + ".hb.hub" }
+
+// APIPrefix is a region's JetStream API as other regions see it.
+func APIPrefix(region string) string { return "$JS." + region + ".API" }
+
+// RegionOfAPI is the region in a prefix made by APIPrefix, "" when it is none.
+func RegionOfAPI(prefix string) string {
+	region, ok := strings.CutPrefix(prefix, "$JS.")
+	region, ok2 := strings.CutSuffix(region, ".API")
+	if !ok || !ok2 {
+		return ""
+	}
+	return region
+}
+
+// DeliverPrefix is where sourced messages are delivered on their way from one region to another.
+func DeliverPrefix(to, from string) string { return "_SRC." + to + "." + from }
+
+// InboxPrefix is the inbox of a region's own clients. It carries the region so that links can let replies
+// to one region pass and no others.
+func InboxPrefix(region string) string { return "_INB." + region }
+
+// Digest is the service of a region's hub in each tenant account that tells the digest of stored events.
+func Digest(region string) string { return "weft." + region + ".digest" }
+
+// Credential is the service of a region's hub in CONTROL that signs users for relays.
+func Credential(region string) string { return "weft." + region + ".credential" }
+
+func bad(what, s string) error {
+	return fault.New("subject.parse", fault.Invalid, "invalid_subject", "%.100q is no %s", s, what)
+}
+
+func lower(c byte) bool { return c >= 'a' && c <= 'z' }
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+func all(s string, ok func(byte) bool) bool {
+	for i := range len(s) {
+		if !ok(s[i]) {
+			return false
+		}
+	}
+	return true
+}
