@@ -134,7 +134,7 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 }
 
 func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
-	if err := streams.AddSource(ctx, t.session.js, t.stream, src); err != nil {
+	if err := streams.AddSourceTo(ctx, t.session.js, t.stream, src); err != nil {
 		h.log.Warn("source not added", zap.String("account", t.name), zap.String("filter", src.FilterSubject), zap.Error(err))
 		return
 	}

@@ -3,6 +3,7 @@ package uplink
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,7 +39,7 @@ type window struct {
 	slots  []slot
 	free   []uint32
 	closed bool
-	late   uint64 // acknowledgements that came for a slot given up
+	late   *atomic.Uint64 // acknowledgements that came for a slot given up
 }
 
 // One call may hold a quarter of the window, so that a large batch does not shut everybody out, and is
@@ -48,8 +49,8 @@ const (
 	crumb = 32
 )
 
-func newWindow(size int) *window {
-	w := &window{slots: make([]slot, size), free: make([]uint32, size)}
+func newWindow(size int, late *atomic.Uint64) *window {
+	w := &window{late: late, slots: make([]slot, size), free: make([]uint32, size)}
 	for i := range w.free {
 		w.free[i] = uint32(size - 1 - i)
 	}
@@ -73,26 +74,26 @@ func (w *window) admit(c *call) bool {
 	return true
 }
 
-// arm puts the next messages of the call into its idle slots and appends their tokens to c.tokens,
-// each tokenLen long after the prefix. It returns how many.
-func (w *window) arm(c *call, prefix string) int {
+// arm puts the next messages of the call into its idle slots and leaves their reply subjects in
+// c.tokens, each len(prefix)+tokenLen long. It returns the index of the first, how many, and how many
+// messages of the call are not settled.
+func (w *window) arm(c *call, prefix string) (first, n, open int) {
 	c.tokens = c.tokens[:0]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(c.own), c.unsent)
-	next := len(c.msgs) - c.unsent
-	for i := range n {
-		id := c.own[i]
+	n = min(len(c.own), c.unsent)
+	first = len(c.msgs) - c.unsent
+	for i, id := range c.own[:n] {
 		s := &w.slots[id]
 		s.gen++
-		s.call, s.index = c, int32(next+i)
+		s.call, s.index = c, int32(first+i)
 		c.tokens = append(c.tokens, prefix...)
 		c.tokens = appendToken(c.tokens, id, s.gen)
 	}
 	c.own = append(c.own[:0], c.own[n:]...)
 	c.unsent -= n
 	c.pending += n
-	return n
+	return first, n, c.unsent + c.pending
 }
 
 // settle ends the use of a slot under the mutex. When the call has more to send, it keeps the slot.
@@ -121,21 +122,27 @@ func (w *window) acked(token string, self string, a *puback) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !ok || int(id) >= len(w.slots) || w.slots[id].gen != gen || w.slots[id].call == nil {
-		w.late++
+		w.late.Add(1)
 		return
 	}
 	s := &w.slots[id]
 	w.settle(id, a.judge(&s.call.msgs[s.index], self))
 }
 
-// fail settles every message of the call in flight with r, and every unsent one with rest.
-func (w *window) fail(c *call, r, rest Result) {
+// skip settles every unsent message of the call with r.
+func (w *window) skip(c *call, r Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := len(c.msgs) - c.unsent; i < len(c.msgs); i++ {
-		c.results[i] = rest
+		c.results[i] = r
 	}
 	c.unsent = 0
+}
+
+// expire settles every message of the call that is in flight with r.
+func (w *window) expire(c *call, r Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, id := range c.held {
 		if w.slots[id].call == c {
 			w.settle(id, r)
@@ -164,7 +171,7 @@ func (w *window) failAll(r Result) {
 	}
 }
 
-// leave returns the slots that the call kept and reports how many messages are still in flight.
+// leave returns the slots that the call kept. Nothing of the call may be in flight.
 func (w *window) leave(c *call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,13 +179,14 @@ func (w *window) leave(c *call) {
 	c.own = c.own[:0]
 }
 
-// progress says what is left to do.
-func (w *window) progress(c *call) (unsent, idle, pending int) {
+// inFlight is how many slots are not free.
+func (w *window) inFlight() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return c.unsent, len(c.own), c.pending
+	return len(w.slots) - len(w.free)
 }
 
+// close refuses every later call.
 func (w *window) close() {
 	w.mu.Lock()
 	w.closed = true

@@ -1,0 +1,143 @@
+// Package grant turns roles into subject permissions.
+//
+// Hubs mint users with them. Every grant is an allow list: what is not on it is refused by the server, so
+// a user can neither reach another region's JetStream nor forge what travels between regions, whatever the
+// links let through. All functions are pure.
+//
+// # What a list of subjects cannot enforce
+//
+// A server answers an API request on whatever reply subject the request names, and does not check that
+// subject against what the requester may publish. Whoever may create a consumer chooses its configuration,
+// which is in the request's body: limits, start, and a deliver subject. (A consumer whose name and filter
+// stand in the subject cannot have another name or filter: the server compares.)
+package grant
+
+import (
+	"slices"
+
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Permissions are the subjects that a user may publish and subscribe to. An empty list allows nothing.
+type Permissions struct {
+	Publish   []string
+	Subscribe []string
+	Leaf      bool // for a link between servers; otherwise for a client
+}
+
+// localAPI is JetStream's API as a client of the own region reaches it.
+const localAPI = "$JS.API."
+
+// Owner is a tenant's owner: creates, inspects and consumes any durable on EVENTS, reads single messages,
+// publishes no event and changes no stream.
+func Owner() Permissions {
+	const s = subject.EventsStream
+	return Permissions{
+		Publish: slices.Concat(
+			api("INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO."+s, "STREAM.MSG.GET."+s, "DIRECT.GET."+s, "DIRECT.GET."+s+".>"),
+			api("CONSUMER.CREATE."+s, "CONSUMER.CREATE."+s+".>", "CONSUMER.DURABLE.CREATE."+s+".*"),
+			api("CONSUMER.NAMES."+s, "CONSUMER.LIST."+s),
+			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
+			api("CONSUMER.PAUSE."+s+".*", "CONSUMER.UNPIN."+s+".*", "CONSUMER.RESET."+s+".*"),
+			acks(s, "*"),
+		),
+		Subscribe: []string{"_INBOX.>", "_INB.>"},
+	}
+}
+
+// Relay is a relay in a tenant's account: publishes events to every region and asks for the digests of
+// originals. Its answers come to its own inbox, RelayInbox.
+func Relay(region, relayID string) Permissions {
+	return Permissions{
+		Publish:   []string{"evt.*.*.*.*.>", digestAnywhere},
+		Subscribe: []string{RelayInbox(region, relayID) + ".>"},
+	}
+}
+
+// RelayInbox is the inbox prefix that a relay must connect with in a tenant's account.
+func RelayInbox(region, relayID string) string { return subject.InboxPrefix(region) + "." + relayID }
+
+// ControlReader is a relay in the CONTROL account: reads the control log through consumers of its own and
+// asks for credentials. Its inbox prefix is the region's.
+func ControlReader(region string) Permissions {
+	const s = subject.ControlStream
+	return Permissions{
+		Publish: slices.Concat(
+			api("INFO", "STREAM.INFO."+s, "CONSUMER.CREATE."+s+".>"),
+			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
+			acks(s, "*"),
+			[]string{subject.Credential(region)},
+		),
+		Subscribe: []string{subject.InboxPrefix(region) + ".>"},
+	}
+}
+
+// Consumer is a consumer bound to its durables and topics: creates, inspects and pulls those durables, each
+// with exactly one of the topics as its filter, and reads no message otherwise. Any event type below the
+// topic may be filtered for.
+//
+// The client must connect with ConsumerInbox of one of its durables as its inbox prefix: a shared inbox
+// would show it what other consumers of the account are sent.
+func Consumer(durables, topics []string) Permissions {
+	const s = subject.EventsStream
+	p := Permissions{Publish: api("INFO", "STREAM.INFO."+s)}
+	for _, d := range durables {
+		p.Publish = append(p.Publish, api("CONSUMER.INFO."+s+"."+d, "CONSUMER.MSG.NEXT."+s+"."+d)...)
+		for _, t := range topics {
+			p.Publish = append(p.Publish, api("CONSUMER.CREATE."+s+"."+d+"."+subject.Topic(t))...)
+		}
+		p.Publish = append(p.Publish, acks(s, d)...)
+		p.Subscribe = append(p.Subscribe, ConsumerInbox(d)+".>")
+	}
+	return p
+}
+
+// ConsumerInbox is the inbox prefix of a client that is bound to the durable.
+func ConsumerInbox(durable string) string { return "_INBOX." + durable }
+
+// Service is the hub's own user in a tenant's account or in CONTROL: it manages the streams of its own
+// region, publishes markers and heartbeats under the live origin and the next, and answers requests that
+// come from any region.
+func Service(self subject.Origin) Permissions {
+	p := Permissions{
+		Publish: []string{
+			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
+			"_INB.>", // answers
+			digestAnywhere,
+		},
+		Subscribe: []string{
+			subject.InboxPrefix(self.Region) + ".>",
+			subject.Digest(self.Region), subject.Credential(self.Region),
+			"$JS.EVENT.ADVISORY.>",
+		},
+	}
+	for _, o := range []subject.Origin{self, self.Next()} {
+		p.Publish = append(p.Publish, subject.Marker(o), subject.ControlOf(o))
+	}
+	return p
+}
+
+// System is the hub's own user in its region's system account: asks the servers and hears their events.
+func System(region string) Permissions {
+	return Permissions{
+		Publish:   []string{"$SYS.REQ.>"},
+		Subscribe: []string{"$SYS.>", "_INBOX.>", subject.InboxPrefix(region) + ".>"},
+	}
+}
+
+// digestAnywhere is subject.Digest of every region.
+const digestAnywhere = "weft.*.digest"
+
+func api(requests ...string) []string {
+	out := make([]string, len(requests))
+	for i, r := range requests {
+		out[i] = localAPI + r
+	}
+	return out
+}
+
+// acks are the acknowledgements of a stream's consumer in the servers' two forms: without and with the
+// domain and the account's hash.
+func acks(stream, consumer string) []string {
+	return []string{"$JS.ACK." + stream + "." + consumer + ".>", "$JS.ACK.*.*." + stream + "." + consumer + ".>"}
+}

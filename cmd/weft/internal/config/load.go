@@ -1,0 +1,201 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// EnvPrefix begins the name of every environment variable that is a setting.
+const EnvPrefix = "WEFT"
+
+// Value is one effective setting.
+type Value struct {
+	Key    string // such as "listen.nats"
+	Value  any
+	Origin string // "flag --x", "env WEFT_X", "hub.yaml:7", or "default"
+}
+
+// LoadHub reads the configuration of a hub. An empty path means no file; flags may be nil. The error, if
+// any, is Problems with everything that is wrong, or a fault.Error when the file cannot be read.
+func LoadHub(path string, flags *pflag.FlagSet) (*Hub, error) {
+	c, _, err := ResolveHub(path, flags)
+	return c, err
+}
+
+// LoadRelay is LoadHub for a relay.
+func LoadRelay(path string, flags *pflag.FlagSet) (*Relay, error) {
+	c, _, err := ResolveRelay(path, flags)
+	return c, err
+}
+
+// ResolveHub is LoadHub that also says where each value came from.
+func ResolveHub(path string, flags *pflag.FlagSet) (*Hub, []Value, error) {
+	c := DefaultHub()
+	values, err := resolve(path, flags, &c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &c, values, nil
+}
+
+// ResolveRelay is ResolveHub for a relay.
+func ResolveRelay(path string, flags *pflag.FlagSet) (*Relay, []Value, error) {
+	c := DefaultRelay()
+	values, err := resolve(path, flags, &c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &c, values, nil
+}
+
+// target is a configuration that holds its defaults and knows its rules.
+type target interface{ problems() Problems }
+
+// resolution is one load: what is set where.
+type resolution struct {
+	flags    *pflag.FlagSet
+	file     file
+	settings []setting
+}
+
+// resolve fills c, which holds the defaults, from file, environment and flags.
+func resolve(path string, flags *pflag.FlagSet, c target) ([]Value, error) {
+	f, err := readFile(path, c)
+	var found Problems
+	if err != nil && !errors.As(err, &found) {
+		return nil, err
+	}
+	r := resolution{flags: flags, file: f, settings: settingsOf(c)}
+	v, err := r.viper()
+	if err != nil {
+		return nil, err
+	}
+	mismatch := v.UnmarshalExact(c, viper.DecodeHook(decodeHook()), func(d *mapstructure.DecoderConfig) {
+		d.ZeroFields = true // else a list of one keeps the tail of a default of three
+	})
+	if found = append(found, r.mismatches(mismatch)...); mismatch == nil {
+		found = append(found, r.located(c.problems())...)
+	}
+	if len(found) > 0 {
+		return nil, found
+	}
+	values := make([]Value, len(r.settings))
+	for i, s := range settingsOf(c) {
+		values[i] = Value{Key: s.key, Value: s.value.Interface(), Origin: r.origin(s)}
+	}
+	return values, nil
+}
+
+func (r *resolution) viper() (*viper.Viper, error) {
+	v := viper.NewWithOptions(viper.ExperimentalBindStruct())
+	for _, s := range r.settings {
+		v.SetDefault(s.key, s.value.Interface())
+	}
+	v.SetEnvPrefix(EnvPrefix)
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	v.AutomaticEnv()
+	if err := v.MergeConfigMap(r.file.known); err != nil {
+		return nil, fault.Wrap("config.load", fault.Internal, err)
+	}
+	for _, s := range r.settings {
+		if f := r.changed(s); f != nil {
+			if err := v.BindPFlag(s.key, f); err != nil {
+				return nil, fault.Wrap("config.load", fault.Internal, err)
+			}
+		}
+	}
+	return v, nil
+}
+
+// origin follows viper's order; an empty environment variable counts as not set, as it does there.
+func (r *resolution) origin(s setting) string {
+	line, inFile := r.file.lines[s.key]
+	switch {
+	case r.changed(s) != nil:
+		return "flag --" + s.flag()
+	case os.Getenv(s.env()) != "":
+		return "env " + s.env()
+	case inFile:
+		return fmt.Sprintf("%s:%d", r.file.path, line)
+	default:
+		return "default"
+	}
+}
+
+// changed is the setting's flag when the user gave it.
+func (r *resolution) changed(s setting) *pflag.Flag {
+	if r.flags == nil {
+		return nil
+	}
+	if f := r.flags.Lookup(s.flag()); f != nil && f.Changed {
+		return f
+	}
+	return nil
+}
+
+// setting finds the setting that a key such as "peers[0].leaf" belongs to.
+func (r *resolution) setting(key string) (setting, bool) {
+	key, _, _ = strings.Cut(key, "[")
+	for _, s := range r.settings {
+		if s.key == key {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
+// located says of each problem where its value came from.
+func (r *resolution) located(found Problems) Problems {
+	for i, p := range found {
+		if s, ok := r.setting(p.Key); ok && p.Where == "" {
+			if found[i].Where = r.origin(s); found[i].Where == "default" {
+				found[i].Where = ""
+			}
+			if line := r.file.lines[p.Key]; line > 0 && strings.HasPrefix(found[i].Where, r.file.path+":") {
+				found[i].Where = fmt.Sprintf("%s:%d", r.file.path, line)
+			}
+		}
+	}
+	return found
+}
+
+// mismatches turns the decoder's error into problems, one for each setting that has the wrong type.
+func (r *resolution) mismatches(err error) Problems {
+	var out Problems
+	var walk func(error)
+	walk = func(err error) {
+		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a join, taken apart
+			for _, e := range many.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		one, ok := errors.AsType[*mapstructure.DecodeError](err)
+		if !ok {
+			out.addf("", "%s", err.Error())
+			return
+		}
+		if inner, ok := one.Unwrap().(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+			walk(errors.Join(inner.Unwrap()...))
+			return
+		}
+		key := strings.ToLower(one.Name())
+		if s, ok := r.setting(key); ok {
+			out.addf(key, "is not %s", s.expects())
+			return
+		}
+		out.addf(key, "%s", one.Unwrap())
+	}
+	if err != nil {
+		walk(err)
+	}
+	return r.located(out)
+}

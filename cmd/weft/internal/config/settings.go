@@ -1,0 +1,88 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// setting is one leaf of a configuration struct.
+type setting struct {
+	key   string        // "listen.nats"
+	usage string        // from the field's tag
+	value reflect.Value // the field itself: settable, and seen by later reads
+}
+
+func (s setting) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(s.key) }
+
+func (s setting) env() string {
+	return EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+// settingsOf lists the leaves of the struct that c points to, in the order of its fields.
+func settingsOf(c any) []setting { return appendSettings(nil, "", reflect.ValueOf(c).Elem()) }
+
+func appendSettings(out []setting, prefix string, v reflect.Value) []setting {
+	for field, value := range v.Fields() {
+		key := prefix + field.Tag.Get("mapstructure")
+		if value.Kind() == reflect.Struct {
+			out = appendSettings(out, key+".", value)
+			continue
+		}
+		out = append(out, setting{key: key, usage: field.Tag.Get("usage"), value: value})
+	}
+	return out
+}
+
+// HubFlags adds a flag for every setting of a hub: --listen-nats for listen.nats.
+func HubFlags(flags *pflag.FlagSet) {
+	c := DefaultHub()
+	addFlags(flags, settingsOf(&c))
+}
+
+// RelayFlags adds a flag for every setting of a relay.
+func RelayFlags(flags *pflag.FlagSet) {
+	c := DefaultRelay()
+	addFlags(flags, settingsOf(&c))
+}
+
+func addFlags(flags *pflag.FlagSet, settings []setting) {
+	for _, s := range settings {
+		switch value := s.value.Interface().(type) {
+		case int:
+			flags.Int(s.flag(), value, s.usage)
+		case time.Duration:
+			flags.Duration(s.flag(), value, s.usage)
+		case ByteSize:
+			flags.Var(&value, s.flag(), s.usage)
+		case []string:
+			flags.StringSlice(s.flag(), value, s.usage)
+		case []Peer:
+			flags.String(s.flag(), "", s.usage)
+		case string:
+			flags.String(s.flag(), value, s.usage)
+		default:
+			panic("config: no flag type for setting " + s.key)
+		}
+	}
+}
+
+// expects says what a value of the setting looks like.
+func (s setting) expects() string {
+	switch s.value.Interface().(type) {
+	case int:
+		return "a whole number"
+	case time.Duration:
+		return "a duration with its unit, such as 1s or 500ms"
+	case ByteSize:
+		return "a size such as 512KiB or 8GiB"
+	case []string:
+		return "a list of texts"
+	case []Peer:
+		return "a list of peers, each with name and leaf"
+	default:
+		return "a text"
+	}
+}

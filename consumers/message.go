@@ -1,0 +1,80 @@
+package consumers
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Message is one stored event. The handler may keep it; Raw and Header must not be changed.
+//
+// One exception to OriginSeq: a region that lost its data takes its own old events, those of an earlier
+// epoch, back from a peer. In that region they carry the peer's sequence.
+type Message struct {
+	Raw     []byte        // the event's JSON, byte for byte as its producer sent it
+	Subject subject.Event // origin, scope, partition, topic and event type
+	Header  nats.Header   // as package header lists them
+
+	EventID    string         // the id to compare for events that come twice
+	Origin     subject.Origin // the region, and its epoch, that accepted the event
+	OriginSeq  uint64         // sequence in Origin's stream; with Origin the position that is the same in all regions
+	Sequence   uint64         // sequence in this region's stream
+	IngestedAt time.Time      // when the relay accepted it; zero if the header is missing or damaged
+	StoredAt   time.Time      // when this region stored it
+
+	Deliveries  int  // how often this durable has delivered it, this time included
+	Redelivered bool // Deliveries > 1
+}
+
+// decode reads a delivered message; an error means that it is not an event, now or ever.
+func decode(msg jetstream.Msg) (*Message, error) {
+	const op = "consumers.decode"
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	ev, err := subject.Parse(msg.Subject())
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Invalid, err)
+	}
+	h := msg.Headers()
+	m := &Message{
+		Raw:         msg.Data(),
+		Subject:     ev,
+		Header:      h,
+		EventID:     h.Get(header.MsgID),
+		Origin:      ev.Origin,
+		OriginSeq:   meta.Sequence.Stream,
+		Sequence:    meta.Sequence.Stream,
+		StoredAt:    meta.Timestamp,
+		Deliveries:  int(min(meta.NumDelivered, 1<<30)),
+		Redelivered: meta.NumDelivered > 1,
+	}
+	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
+		m.OriginSeq = seq
+	}
+	if t, err := time.Parse(time.RFC3339Nano, h.Get(header.IngestedAt)); err == nil {
+		m.IngestedAt = t
+	}
+	return m, nil
+}
+
+// sourceSequence reads the server's header on a sourced message,
+// "<stream> <sequence> <filter> <transform> <subject> [<identity>]", of which older servers wrote only
+// the first two fields.
+func sourceSequence(s string) (uint64, bool) {
+	_, rest, ok := strings.Cut(s, " ")
+	if !ok {
+		return 0, false
+	}
+	field, _, _ := strings.Cut(rest, " ")
+	seq, err := strconv.ParseUint(field, 10, 64)
+	return seq, err == nil && seq > 0
+}

@@ -1,0 +1,149 @@
+package consumers
+
+import (
+	"crypto/tls"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Options say what to subscribe to, and how. A zero field means its default; only Durable, and either
+// Conn or URLs, have none.
+type Options struct {
+	Conn      *nats.Conn  // a connection of the caller's, who closes it; nil: Subscribe opens its own
+	URLs      []string    // servers of the region, such as "tls://127.0.0.1:18422"; not with Conn
+	CredsFile string      // NATS credentials; read again at every reconnect, so it may be renewed in place
+	TLS       *tls.Config // for URLs; nil: the system's roots where a URL asks for TLS
+	Name      string      // shown by the server's monitoring; default "weft-consumer"
+
+	Durable string   // name of the position, [A-Za-z0-9_-]{1,64}
+	Topics  []string // default: every topic that the credentials allow
+	From    From     // where a new durable starts; default: the oldest event
+	Stream  string   // default EVENTS
+
+	Batch      int           // how many events may be fetched and unacknowledged, 1..10000; default 256
+	AckWait    time.Duration // how long after this process died its events come again, at least 1 s; default 30 s
+	ConfirmAck bool          // wait for the server's word on each ack; slower, fewer events twice after a crash
+	APITimeout time.Duration // for connecting and for each question to the server; default 5 s
+
+	Logger *zap.Logger // default: none
+}
+
+const (
+	maxBatch   = 10_000
+	minAckWait = time.Second
+	maxTopics  = 256
+	maxDurable = 64
+)
+
+// DefaultOptions returns the options with every default filled in.
+func DefaultOptions() Options { return Options{}.withDefaults() }
+
+func (o Options) withDefaults() Options {
+	o.Name = orDefault(o.Name, "weft-consumer")
+	o.Stream = orDefault(o.Stream, subject.EventsStream)
+	o.Batch = orDefault(o.Batch, 256)
+	o.AckWait = orDefault(o.AckWait, 30*time.Second)
+	o.APITimeout = orDefault(o.APITimeout, 5*time.Second)
+	o.Logger = orDefault(o.Logger, zap.NewNop())
+	return o
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+func (o *Options) validate() error {
+	invalid := func(format string, args ...any) error {
+		return fault.New(opSubscribe, fault.Invalid, "invalid_options", format, args...)
+	}
+	switch {
+	case o.Conn == nil && len(o.URLs) == 0:
+		return invalid("neither a connection nor URLs given")
+	case o.Conn != nil && (len(o.URLs) > 0 || o.CredsFile != "" || o.TLS != nil):
+		return invalid("a connection excludes URLs, credentials and TLS: it has its own")
+	case !validName(o.Durable):
+		return invalid("durable %q: 1 to %d of A-Z a-z 0-9 _ -", o.Durable, maxDurable)
+	case !validName(o.Stream):
+		return invalid("stream %q: 1 to %d of A-Z a-z 0-9 _ -", o.Stream, maxDurable)
+	case o.Batch < 1 || o.Batch > maxBatch:
+		return invalid("batch %d: 1 to %d", o.Batch, maxBatch)
+	case o.AckWait < minAckWait:
+		return invalid("ack wait %s: at least %s", o.AckWait, minAckWait)
+	case o.APITimeout < 0:
+		return invalid("api timeout %s is negative", o.APITimeout)
+	case len(o.Topics) > maxTopics:
+		return invalid("%d topics: at most %d", len(o.Topics), maxTopics)
+	}
+	for i, t := range o.Topics {
+		if !subject.ValidTopic(t) && !subject.ValidDerivedTopic(t) {
+			return invalid("topic %q: 1 to 64 of a-z 0-9 _ -", t)
+		}
+		if slices.Contains(o.Topics[:i], t) {
+			return invalid("topic %q is named twice", t)
+		}
+	}
+	if problem := o.From.validate(); problem != "" {
+		return invalid("%s", problem)
+	}
+	return nil
+}
+
+// validName says whether s can be a durable's name. NATS allows more, but not in every tool.
+func validName(s string) bool {
+	if s == "" || len(s) > maxDurable {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// filters are the subjects that the durable delivers, sorted. Every one of them asks for at least six
+// tokens, and so leaves out the four-token markers by which regions know that sourcing is alive.
+func (o *Options) filters() []string {
+	if len(o.Topics) == 0 {
+		return []string{subject.Events()}
+	}
+	fs := make([]string, len(o.Topics))
+	for i, t := range o.Topics {
+		fs[i] = subject.Topic(t)
+	}
+	slices.Sort(fs)
+	return fs
+}
+
+func (o *Options) consumerConfig() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		Durable:   o.Durable,
+		AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait:   o.AckWait,
+		// A server that never has more out than one batch lets a single keep-alive cover all of it.
+		MaxAckPending: o.Batch,
+		MaxDeliver:    -1,
+	}
+	// A lone filter goes into FilterSubject: then the create request names it in its subject, which
+	// is what credentials bound to one topic allow.
+	if fs := o.filters(); len(fs) == 1 {
+		c.FilterSubject = fs[0]
+	} else {
+		c.FilterSubjects = fs
+	}
+	o.From.apply(&c)
+	return c
+}

@@ -1,0 +1,177 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+const (
+	retryStep = time.Second
+	retryMost = 30 * time.Second
+)
+
+// retryDelay is how long a failed event rests before delivery number n+1.
+func retryDelay(n int) time.Duration {
+	return min(time.Duration(max(n, 1))*retryStep, retryMost)
+}
+
+// Run hands events to the handler, one at a time, until ctx ends; then it waits for the handler's
+// current call, tells the server what was handled, gives back what was fetched and not handled, and
+// returns nil. It returns an error only if it cannot go on: the durable is gone (kind NotFound) or was
+// replaced by another (Conflict), or the connection was closed by its owner (Unavailable). It may be
+// called once.
+func (s *Subscription) Run(ctx context.Context, handle Handler) error {
+	if handle == nil {
+		return fault.New(opRun, fault.Invalid, "no_handler", "a handler is needed")
+	}
+	if !s.ran.CompareAndSwap(false, true) {
+		return fault.New(opRun, fault.Invalid, "already_run", "a subscription runs once: subscribe again")
+	}
+	b := newBacklog()
+	reading, stopReading := context.WithCancelCause(ctx)
+	// The handler's last call may outlive ctx; its event is kept alive until it returns.
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	ackWait := shortestAckWait(&s.durable.CachedInfo().Config)
+
+	var reader, keeper sync.WaitGroup
+	reader.Go(func() { stopReading(s.read(reading, b)) })
+	keeper.Go(func() { s.keepAlive(keeping, b, ackWait) })
+	// Deferred, so that a handler that ends its goroutine leaves nothing running or fetched either.
+	defer func() {
+		stopReading(nil)
+		reader.Wait()
+		stopKeeping()
+		keeper.Wait()
+		s.giveBack(b)
+		s.Close()
+	}()
+
+	s.dispatch(reading, b, handle)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(reading)
+}
+
+// dispatch is the loop of Run: one event at a time until ctx ends.
+func (s *Subscription) dispatch(ctx context.Context, b *backlog, handle Handler) {
+	for ctx.Err() == nil {
+		it := b.take()
+		if it == nil {
+			select {
+			case <-b.more:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		err := guard(ctx, handle, it.m)
+		s.settle(ctx, b, it, err)
+	}
+}
+
+// guard calls the handler and turns a panic into an error.
+func guard(ctx context.Context, handle Handler, m *Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: debug.Stack()}
+		}
+	}()
+	return handle(ctx, m)
+}
+
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.value) }
+
+// settle answers the server for an event that the handler has seen. A failed answer is logged and no
+// more: the event comes again after AckWait.
+func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled error) {
+	msg := b.settle(it)
+	log := s.log.With(zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
+	var err error
+	switch {
+	case handled == nil && s.opts.ConfirmAck:
+		// Not ctx itself: what was handled is acknowledged even when Run is ending.
+		confirm, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.APITimeout)
+		err = msg.DoubleAck(confirm)
+		cancel()
+	case handled == nil:
+		err = msg.Ack()
+	case ctx.Err() != nil:
+		err = msg.Nak()
+	default:
+		delay := retryDelay(it.m.Deliveries)
+		fields := []zap.Field{zap.Error(handled), zap.Int("deliveries", it.m.Deliveries), zap.Duration("retry_in", delay)}
+		if p, ok := handled.(*panicError); ok {
+			fields = append(fields, zap.ByteString("stack", p.stack))
+		}
+		log.Warn("event not handled", fields...)
+		err = msg.NakWithDelay(delay)
+	}
+	if err != nil {
+		log.Warn("event not settled, it will come again", zap.Error(err))
+	}
+}
+
+// keepAlive tells the server, well before AckWait runs out, that what waits here is not lost: without
+// it a slow handler would get the tail of each batch twice, and late.
+func (s *Subscription) keepAlive(ctx context.Context, b *backlog, wait time.Duration) {
+	tick := time.NewTicker(max(wait/6, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, msg := range b.due(now, wait/3) {
+				_ = msg.InProgress() // settled meanwhile, or disconnected: either way nothing to do
+			}
+		}
+	}
+}
+
+// shortestAckWait is the least time after which the server takes a delivery for lost.
+func shortestAckWait(c *jetstream.ConsumerConfig) time.Duration {
+	wait := c.AckWait
+	for _, d := range c.BackOff {
+		wait = min(wait, d)
+	}
+	return wait
+}
+
+// giveBack returns what was fetched and not handled, in order, so that the next Run (here or in
+// another process) goes on where this one stopped instead of after AckWait; then it makes sure that
+// the server has every answer.
+func (s *Subscription) giveBack(b *backlog) {
+	for it := b.take(); it != nil; it = b.take() {
+		if err := b.settle(it).Nak(); err != nil {
+			s.log.Warn("event not given back, it will come again", zap.Uint64("sequence", it.m.Sequence), zap.Error(err))
+		}
+	}
+	if err := s.nc.FlushTimeout(s.opts.APITimeout); err != nil {
+		s.log.Warn("answers may not have reached the server, some events may come again", zap.Error(err))
+	}
+}
+
+// accept puts a delivery into the backlog. What is no event is taken out of the durable for good:
+// nothing in weft writes such a message to the stream, and it would come again for ever.
+func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
+	m, err := decode(msg)
+	if err != nil {
+		s.log.Error("message is not an event, skipped for good", zap.String("subject", msg.Subject()), zap.Error(err))
+		_ = msg.TermWithReason("not an event of weft")
+		return
+	}
+	b.add(m, msg, time.Now())
+}

@@ -1,0 +1,120 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+const (
+	opSubscribe = "consumers.subscribe"
+	opRun       = "consumers.run"
+)
+
+// Handler handles one event. Returning nil acknowledges it; an error or a panic gives it back to the
+// server, which delivers it again after 1 s × attempt, at most 30 s. The context ends when Run's does:
+// a handler that stops for that reason returns an error and the event comes again at the next Run.
+type Handler func(ctx context.Context, m *Message) error
+
+// Subscription is a durable that exists, and the connection to read it by.
+type Subscription struct {
+	opts Options
+	log  *zap.Logger
+	nc   *nats.Conn
+	owns bool // Subscribe opened nc, so Close closes it
+	js   jetstream.JetStream
+	ran  atomic.Bool
+
+	durable jetstream.Consumer // as last bound; Subscribe's, then Run's reader's
+
+	goneAfter time.Duration // how long "no such durable" must hold before Run believes it
+}
+
+// Subscribe connects if need be and makes sure of the durable: it is created where missing, and
+// refused (kind Conflict) where it exists for other topics or is of another kind. What an existing one
+// has for AckWait and Batch stays in force.
+func Subscribe(ctx context.Context, opts Options) (*Subscription, error) {
+	opts = opts.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Subscription{
+		opts:      opts,
+		log:       opts.Logger.With(zap.String("durable", opts.Durable)),
+		nc:        opts.Conn,
+		goneAfter: 10 * time.Second,
+	}
+	if s.nc == nil {
+		if err := s.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.bind(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the connection that Subscribe opened, and leaves a caller's own alone. Run does it at
+// its end, so Close is for a Subscription that was never run. It may be called more than once.
+func (s *Subscription) Close() {
+	if s.owns {
+		s.nc.Close()
+	}
+}
+
+// connect opens the subscription's own connection. From then on it reconnects for ever: expired
+// credentials do not end it either, because their file is read again at each attempt.
+func (s *Subscription) connect(ctx context.Context) error {
+	opts := []nats.Option{
+		nats.Name(s.opts.Name),
+		nats.Timeout(s.opts.APITimeout),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.log.Warn("connection error", zap.Error(err))
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.log.Warn("disconnected", zap.Error(err)) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { s.log.Info("reconnected", zap.String("server", nc.ConnectedServerName())) }),
+	}
+	if s.opts.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(s.opts.CredsFile))
+	}
+	if s.opts.TLS != nil {
+		opts = append(opts, nats.Secure(s.opts.TLS.Clone()))
+	}
+	if err := ctx.Err(); err != nil {
+		return fault.Wrap(opSubscribe, fault.Unavailable, err)
+	}
+	nc, err := nats.Connect(strings.Join(s.opts.URLs, ","), opts...)
+	if err != nil {
+		return connectFault(s.opts.URLs, err)
+	}
+	s.nc, s.owns = nc, true
+	return nil
+}
+
+// connectFault sorts out why no connection came about: what to mend differs.
+func connectFault(urls []string, err error) error {
+	f := &fault.Error{Op: opSubscribe, Kind: fault.Unavailable, Code: "connect_failed", Detail: "cannot connect to " + strings.Join(urls, ", "), Err: err}
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		f.Kind, f.Code, f.Detail = fault.Unauthenticated, "credentials_refused", f.Detail+": the server refuses the credentials"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		f.Kind, f.Code, f.Detail = fault.Invalid, "credentials_file", "cannot read the credentials"
+	}
+	return f
+}

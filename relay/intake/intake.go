@@ -1,0 +1,127 @@
+// Package intake is the HTTP side of a relay: POST /v1/events, from the size cap to the answer.
+//
+// It verifies who sends, decodes and routes every event before the first is published, and answers for
+// each. The relay serves it; it knows streams only through a Publisher. A Handler is safe for concurrent
+// use, takes no lock on the way of an event, and keeps nothing of a request after its answer.
+package intake
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/accounts/control"
+	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/relay/uplink"
+	"github.com/weft-mesh/weft/streams/event"
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Path is where events are posted.
+const Path = "/v1/events"
+
+// Control is the control state as the intake reads it.
+type Control interface {
+	// State is the present snapshot, never nil and never changed.
+	State() *control.State
+	// HeartbeatAge is how long ago the control home was last heard of.
+	HeartbeatAge() time.Duration
+}
+
+// Publisher stores messages in their order. When Publish returns, every one of results, which is as long
+// as msgs, is set, and nothing refers to msgs any more. It does not retry: the producer does.
+type Publisher interface {
+	Publish(ctx context.Context, tenant string, s *uplink.Stamp, msgs []uplink.Message, results []uplink.Result)
+}
+
+// Recorder counts what happens. Its methods are called on the way of a request and must not block.
+type Recorder interface {
+	// Request is called once for each answered request; code is "ok" or the problem's code.
+	Request(status int, code string, took time.Duration)
+	// Events is called for each tenant, status and code of a request's events with their number.
+	Events(tenant, status, code string, n int)
+	// Published is called once for each publish with the time until the last acknowledgement.
+	Published(took time.Duration)
+}
+
+// Limits bound what one request may hold and how far clocks may differ.
+type Limits struct {
+	BodyBytes   int64
+	BatchEvents int
+	Skew        time.Duration // between the request's time, an event's future and the relay's clock
+	CoarseSkew  time.Duration // beyond it a request is refused before its signature is looked at
+	Heartbeat   time.Duration // age of the control heartbeat beyond which critical topics are refused
+	RetryAfter  time.Duration // told with 503; whole seconds
+}
+
+// DefaultLimits are the limits of the wire format.
+func DefaultLimits() Limits {
+	return Limits{
+		BodyBytes: 512 << 10, BatchEvents: 10000, Skew: 300 * time.Second, CoarseSkew: 24 * time.Hour,
+		Heartbeat: 10 * time.Minute, RetryAfter: time.Second,
+	}
+}
+
+// Options of a Handler.
+type Options struct {
+	Region    string
+	RelayID   string
+	Hosts     []string // "host:port" or "host", lower case: what the Host of a request may be
+	Control   Control
+	Publisher Publisher
+	Sealer    keyring.Sealer
+	Limits    Limits
+	Recorder  Recorder
+	Logger    *zap.Logger
+	Now       func() time.Time
+}
+
+func (o *Options) validate() error {
+	const op = "intake.new"
+	switch l := &o.Limits; {
+	case !subject.ValidRegion(o.Region) || o.RelayID == "":
+		return fault.New(op, fault.Invalid, "options", "Region and RelayID must be set")
+	case len(o.Hosts) == 0:
+		return fault.New(op, fault.Invalid, "hosts", "no host name: every request would be refused")
+	case o.Control == nil || o.Publisher == nil || o.Sealer == nil || o.Recorder == nil || o.Logger == nil || o.Now == nil:
+		return fault.New(op, fault.Invalid, "options", "Control, Publisher, Sealer, Recorder, Logger and Now must be set")
+	case l.BodyBytes < 1 || l.BatchEvents < 1 || l.Skew <= 0 || l.CoarseSkew < l.Skew || l.Heartbeat <= 0 || l.RetryAfter < time.Second:
+		return fault.New(op, fault.Invalid, "limits", "every limit must be positive, CoarseSkew no less than Skew, RetryAfter at least 1s")
+	}
+	return nil
+}
+
+// Handler serves Path.
+type Handler struct {
+	o         Options
+	hosts     map[string]struct{}
+	dummy     keyring.Secret // costs an unknown key as much as a known one
+	secrets   sync.Map       // kid -> *opened
+	plans     sync.Map       // tenant -> *plan
+	exchanges sync.Pool
+	events    event.Limits
+	retry     string
+}
+
+var _ http.Handler = (*Handler)(nil)
+
+// Forget drops what is cached for keys and tenants that state does not hold any more. The relay calls it
+// when the control state changes; correctness does not depend on it, memory does.
+func (h *Handler) Forget(state *control.State) {
+	h.secrets.Range(func(kid, v any) bool {
+		if k := state.Keys[kid.(string)]; k == nil || k.Sealed != v.(*opened).sealed {
+			h.secrets.Delete(kid)
+		}
+		return true
+	})
+	h.plans.Range(func(tenant, _ any) bool {
+		if _, ok := state.Tenant(tenant.(string)); !ok {
+			h.plans.Delete(tenant)
+		}
+		return true
+	})
+}

@@ -1,0 +1,185 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/header"
+)
+
+// Uplink is one tenant's way to the streams: a connection, an inbox and a window.
+type Uplink struct {
+	conn   *nats.Conn
+	s      *shared
+	window *window
+	prefix string // of every reply subject, with the final dot
+	status chan nats.Status
+	done   sync.WaitGroup
+	dead   atomic.Bool
+}
+
+// shared is what the uplinks of a pool have in common.
+type shared struct {
+	Options
+	late  atomic.Uint64
+	calls sync.Pool // of *call; one refers to nothing while it is in here
+}
+
+// open takes over conn: it is closed with the uplink, or here when this fails.
+func open(conn *nats.Conn, s *shared) (*Uplink, error) {
+	u := &Uplink{
+		conn: conn, s: s, window: newWindow(s.Window, &s.late), prefix: conn.NewInbox() + ".",
+		status: conn.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED),
+	}
+	sub, err := conn.Subscribe(u.prefix+"*", u.onAck)
+	if err == nil {
+		err = errors.Join(sub.SetPendingLimits(-1, -1), conn.FlushTimeout(s.DialTimeout))
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fault.Wrap("uplink.open", fault.Unavailable, err)
+	}
+	u.done.Go(u.watch)
+	return u, nil
+}
+
+func (u *Uplink) onAck(m *nats.Msg) {
+	if len(m.Subject) < len(u.prefix) {
+		return
+	}
+	a := readAck(m)
+	u.window.acked(m.Subject[len(u.prefix):], u.s.Region, &a)
+}
+
+// watch gives up what is in flight as soon as the connection breaks: the server drops acknowledgements
+// to an inbox that nobody listens on, so they would only run into the timeout.
+func (u *Uplink) watch() {
+	for s := range u.status {
+		u.window.failAll(ackLost)
+		if s == nats.CLOSED {
+			u.dead.Store(true)
+			u.window.close()
+			return
+		}
+	}
+}
+
+// close ends the uplink. What is in flight is settled as lost.
+func (u *Uplink) close() {
+	u.dead.Store(true)
+	u.window.close()
+	u.conn.Close()
+	u.conn.RemoveStatusListener(u.status)
+	u.done.Wait()
+	u.window.failAll(ackLost)
+}
+
+// Publish sends the messages in their order and waits until every one of results, which is as long, is
+// settled. It takes at most the time that the acknowledgements and the comparison of duplicates may
+// take. A ctx that ends does not cut it short, because what was sent still occupies the stream.
+func (u *Uplink) Publish(ctx context.Context, stamp *Stamp, msgs []Message, results []Result) {
+	if len(msgs) == 0 {
+		return
+	}
+	c := u.s.call(msgs, results)
+	if !u.window.admit(c) {
+		for i := range results {
+			results[i] = shed
+		}
+		u.s.recycle(c)
+		return
+	}
+	c.stamp(stamp)
+	for {
+		first, n, left := u.window.arm(c, u.prefix)
+		if n > 0 {
+			u.send(c, first, n)
+			c.timer.Reset(u.s.AckTimeout)
+			continue
+		}
+		if left == 0 {
+			break
+		}
+		select {
+		case <-c.wake:
+		case <-c.timer.C:
+			u.window.skip(c, notSent)
+			u.window.expire(c, ackTimeout)
+		}
+	}
+	u.window.leave(c)
+	u.s.recycle(c)
+	u.compare(context.WithoutCancel(ctx), msgs, results)
+}
+
+// send publishes one wave: n messages from first, each with its own reply subject.
+func (u *Uplink) send(c *call, first, n int) {
+	replies := string(c.tokens)
+	width := len(replies) / n
+	for i := range n {
+		m := &c.msgs[first+i]
+		c.msg.Subject, c.msg.Reply, c.msg.Data = m.Subject, replies[i*width:(i+1)*width], m.Data
+		c.set(header.MsgID, m.ID)
+		c.set(header.Home, m.Home)
+		c.set(header.TTL, m.TTL)
+		err := u.conn.PublishMsg(&c.msg)
+		switch {
+		case err == nil:
+		case errors.Is(err, nats.ErrMaxPayload):
+			u.window.failOne(c, replies[i*width+width-tokenLen:(i+1)*width], Result{Status: Rejected, Code: CodeTooLarge,
+				Detail: "the event is larger than a message of the mesh may be"})
+		default:
+			for ; i < n; i++ {
+				u.window.failOne(c, replies[i*width+width-tokenLen:(i+1)*width], notLinked)
+			}
+			u.window.skip(c, notLinked)
+			return
+		}
+	}
+}
+
+func (s *shared) call(msgs []Message, results []Result) *call {
+	c, _ := s.calls.Get().(*call)
+	if c == nil {
+		c = &call{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), header: nats.Header{}}
+		c.msg.Header = c.header
+	}
+	select {
+	case <-c.wake:
+	default:
+	}
+	c.msgs, c.results = msgs, results
+	return c
+}
+
+func (s *shared) recycle(c *call) {
+	c.timer.Stop()
+	c.msgs, c.results, c.msg.Data = nil, nil, nil
+	s.calls.Put(c)
+}
+
+// stamp sets the headers that all messages of the call share.
+func (c *call) stamp(s *Stamp) {
+	c.set(header.IngestedAt, s.IngestedAt)
+	c.set(header.Relay, s.Relay)
+	c.set(header.Kid, s.Kid)
+	c.set(header.Source, s.Source)
+	c.set(header.TraceParent, s.TraceParent)
+}
+
+// set changes the value in place: one map and one slice for each name serve all messages.
+func (c *call) set(name, value string) {
+	if vs := c.header[name]; len(vs) == 1 && value != "" {
+		vs[0] = value
+	} else if value != "" {
+		c.header[name] = []string{value}
+	} else if len(vs) > 0 {
+		delete(c.header, name)
+	}
+}

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// accountTimeout bounds how long a change of accounts waits for another change to end.
+const accountTimeout = 10 * time.Second
+
+// neverSync keeps the servers of a region from handing each other account JWTs: each is told by its own
+// hub, and a neighbour that has not yet heard of a removal would bring the account back.
+const neverSync = 100 * 365 * 24 * time.Hour
+
+// resolver answers from this server's directory alone. The stock one asks the other servers and blocks a
+// connection for two seconds when the account is unknown, which anybody can provoke.
+type resolver struct{ *server.DirAccResolver }
+
+// Fetch returns the account's JWT or an error at once.
+func (r *resolver) Fetch(name string) (string, error) {
+	token, err := r.LoadAcc(name)
+	if err != nil {
+		return "", server.ErrMissingAccount
+	}
+	return token, nil
+}
+
+// newResolver opens the directory and puts the preloaded accounts into it. One is made for each life of a
+// server, which closes it at its end.
+func newResolver(o Options) (*resolver, error) {
+	const op = "broker.accounts"
+	dir, err := server.NewDirAccResolver(o.accountsDir(), 0, neverSync, server.NoDelete)
+	if err != nil {
+		return nil, storeFault(op, o.accountsDir(), err)
+	}
+	r := &resolver{dir}
+	for account, token := range o.Accounts {
+		if err := checkAccount(o.OperatorJWT, account, token); err == nil {
+			err = r.Store(account, token)
+		}
+		if err != nil {
+			r.Close()
+			return nil, fault.Wrap(op, fault.Invalid, err)
+		}
+	}
+	return r, nil
+}
+
+// checkAccount refuses a JWT that the server would store and then reject at every connect.
+func checkAccount(operatorJWT, account, token string) error {
+	const op = "broker.account"
+	if !nkeys.IsValidPublicAccountKey(account) {
+		return fault.New(op, fault.Invalid, "invalid_account", "%.8q is no public account key", account)
+	}
+	claims, err := jwt.DecodeAccountClaims(token)
+	if err != nil {
+		return &fault.Error{Op: op, Kind: fault.Invalid, Code: "invalid_account", Detail: "the account JWT is damaged", Err: err}
+	}
+	if claims.Subject != account {
+		return fault.New(op, fault.Invalid, "invalid_account", "the JWT is for account %s, not for %s", claims.Subject, account)
+	}
+	operator, err := jwt.DecodeOperatorClaims(operatorJWT)
+	if err != nil {
+		return fault.Wrap(op, fault.Invalid, err)
+	}
+	if claims.Issuer != operator.Subject && !slices.Contains(operator.SigningKeys, claims.Issuer) {
+		return fault.New(op, fault.Denied, "untrusted_account", "the JWT of account %s is not signed by this mesh's operator", account)
+	}
+	return nil
+}
+
+// StoreAccount adds an account or replaces its JWT, on disk and in the running server: limits hold at once,
+// also for connections that exist. A JWT older than the present one changes nothing.
+func (b *Broker) StoreAccount(account, token string) error {
+	const op = "broker.account.store"
+	if err := checkAccount(b.opts.OperatorJWT, account, token); err != nil {
+		return err
+	}
+	r, release, err := b.change(op)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := r.resolver.Store(account, token); err != nil {
+		return storeFault(op, b.opts.accountsDir(), err)
+	}
+	return nil
+}
+
+// RemoveAccount takes an account out of the resolver, ends its connections and stops its streams, whose
+// data stay on disk. Removing an account that is not there does nothing. Links of the account have to be
+// taken out with SetLinks first.
+func (b *Broker) RemoveAccount(account string) error {
+	const op = "broker.account.remove"
+	if !nkeys.IsValidPublicAccountKey(account) {
+		return fault.New(op, fault.Invalid, "invalid_account", "%.8q is no public account key", account)
+	}
+	if account == b.opts.SystemAccount {
+		return fault.New(op, fault.Denied, "system_account", "the system account cannot be removed")
+	}
+	r, release, err := b.change(op)
+	if err != nil {
+		return err
+	}
+	defer release()
+	path := filepath.Join(b.opts.accountsDir(), account+".jwt")
+	if err := os.Rename(path, path+".removed"); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return storeFault(op, b.opts.accountsDir(), err)
+	}
+	if err := r.resolver.Reload(); err != nil {
+		return storeFault(op, b.opts.accountsDir(), err)
+	}
+	b.shutOut(r.server, account)
+	return nil
+}
+
+// shutOut gives an account in the server's memory claims under which nobody may connect and nothing be
+// stored, and which have expired, so that every later use asks the resolver and is refused.
+func (b *Broker) shutOut(s *server.Server, account string) {
+	acc, err := s.LookupAccount(account)
+	if err != nil {
+		return // never loaded in this life of the server
+	}
+	claims := jwt.NewAccountClaims(account)
+	claims.Expires = 1
+	claims.Limits.Conn, claims.Limits.LeafNodeConn = 0, 0
+	s.UpdateAccountClaims(acc, claims)
+	b.closeLeaves(s, account)
+	b.log.Info("account removed", zap.String("account", account))
+}
+
+// closeLeaves ends links that the other regions still hold for an account.
+func (b *Broker) closeLeaves(s *server.Server, account string) {
+	lz, err := s.Leafz(&server.LeafzOptions{Account: account})
+	if err != nil {
+		return
+	}
+	for _, l := range lz.Leafs {
+		_ = s.DisconnectClientByID(l.ID) // gone already: as wanted
+	}
+}
+
+// change takes the right to change the running server.
+func (b *Broker) change(op string) (*running, func(), error) {
+	ctx, cancel := context.WithTimeout(context.Background(), accountTimeout)
+	defer cancel()
+	if err := b.acquire(ctx, op); err != nil {
+		return nil, nil, err
+	}
+	r := b.run.Load()
+	if r == nil {
+		b.release()
+		return nil, nil, errStopped(op)
+	}
+	return r, b.release, nil
+}

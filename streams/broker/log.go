@@ -1,0 +1,49 @@
+package broker
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// serverLog turns the server's log lines into ours: what it calls a notice is detail to us. It also keeps the
+// first fatal message, which the server does not return as an error.
+type serverLog struct {
+	log   *zap.Logger
+	first atomic.Pointer[string]
+}
+
+// fatal is the first fatal message, or nothing.
+func (l *serverLog) fatal() string {
+	if p := l.first.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// Noticef logs at debug level.
+func (l *serverLog) Noticef(format string, v ...any) {
+	if l.log.Core().Enabled(zap.DebugLevel) {
+		l.log.Debug(fmt.Sprintf(format, v...))
+	}
+}
+
+// Warnf logs a warning.
+func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+
+// Errorf logs an error.
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+
+// Fatalf logs an error and keeps it; it does not end the process.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	msg := fmt.Sprintf(format, v...)
+	l.first.CompareAndSwap(nil, &msg)
+	l.log.Error(msg)
+}
+
+// Debugf is never called: the server's debug log is off.
+func (l *serverLog) Debugf(string, ...any) {}
+
+// Tracef is never called: the server's trace, which would show payloads, is off.
+func (l *serverLog) Tracef(string, ...any) {}
