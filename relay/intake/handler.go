@@ -49,6 +49,7 @@ type exchange struct {
 	acks     []uplink.Result
 	sent     []int32 // the outcome of each message
 	subjects []byte
+	ends     []int // of each subject
 	out      []byte
 }
 
@@ -78,7 +79,8 @@ func (h *Handler) recycle(x *exchange) {
 	clear(x.msgs)
 	clear(x.acks)
 	x.body, x.decoded, x.outcomes, x.routes = x.body[:0], x.decoded[:0], x.outcomes[:0], x.routes[:0]
-	x.msgs, x.acks, x.sent, x.subjects, x.out = x.msgs[:0], x.acks[:0], x.sent[:0], x.subjects[:0], x.out[:0]
+	x.msgs, x.acks, x.sent, x.out = x.msgs[:0], x.acks[:0], x.sent[:0], x.out[:0]
+	x.subjects, x.ends = x.subjects[:0], x.ends[:0]
 	h.exchanges.Put(x)
 }
 

@@ -46,7 +46,7 @@ func (m *Mesh) Demo(ctx context.Context) error {
 			return err
 		}
 		seed := uint64(m.began.UnixNano())
-		gen := traffic.New(traffic.Options{Seed: seed, Users: 5000, Prefix: fmt.Sprintf("%s-%x-", r.name, seed), Start: m.began})
+		gen := traffic.New(traffic.Options{Seed: seed, Users: 5000, Prefix: fmt.Sprintf("%s-%x-", r.name, seed)})
 		wg.Go(func() {
 			defer c.Close()
 			m.demoRegion(ctx, c, gen, r.name)

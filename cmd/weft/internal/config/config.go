@@ -56,7 +56,7 @@ type Relay struct {
 	ID     string      `mapstructure:"id" usage:"name of this relay, unique in its region"`
 	Data   string      `mapstructure:"data" usage:"directory of the mesh's files"`
 	Listen RelayListen `mapstructure:"listen"`
-	Hosts  []string    `mapstructure:"hosts" usage:"host names by which producers reach this relay; others get 421"`
+	Hosts  []string    `mapstructure:"hosts" usage:"names by which producers reach this relay, host or host:port; others get 421 (default: the listen address and the certificate's names)"`
 	Hub    []string    `mapstructure:"hub" usage:"NATS addresses of the region's hub servers"`
 	Limits Limits      `mapstructure:"limits"`
 	Log    Log         `mapstructure:"log"`
@@ -99,7 +99,6 @@ func DefaultRelay() Relay {
 		ID:     hostID(),
 		Data:   "weft-data",
 		Listen: RelayListen{HTTPS: "0.0.0.0:8443", Metrics: "127.0.0.1:8491"},
-		Hosts:  []string{"127.0.0.1", "localhost", "::1"},
 		Hub:    []string{"tls://127.0.0.1:4222"},
 		Limits: Limits{
 			Body: 512 << 10, ReadTimeout: 5 * time.Second, AckTimeout: 5 * time.Second,
@@ -109,24 +108,25 @@ func DefaultRelay() Relay {
 	}
 }
 
-// hostID is the host's name as one subject token: the usual deployment has one relay per host.
+// hostID is the host's name as a relay's name: the usual deployment has one relay per host.
 func hostID() string {
 	name, err := os.Hostname()
 	if err != nil {
-		name = ""
+		return "relay"
 	}
-	token := strings.Map(func(r rune) rune {
-		if isTokenRune(r) {
+	name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	id := strings.Map(func(r rune) rune {
+		if isIDRune(r) {
 			return r
 		}
 		return '-'
 	}, name)
-	if token = token[:min(len(token), 64)]; token == "" {
+	if id = id[:min(len(id), maxID)]; id == "" {
 		return "relay"
 	}
-	return token
+	return id
 }
 
-func isTokenRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-'
-}
+const maxID = 32
+
+func isIDRune(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }

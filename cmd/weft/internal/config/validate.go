@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // Validate reports everything that is wrong with a hub's settings: Problems, or nil.
@@ -48,17 +50,14 @@ func (h *Hub) problems() Problems {
 func (r *Relay) problems() Problems {
 	var p Problems
 	p.region("region", r.Region)
-	if !isToken(r.ID) {
-		p.addf("id", "%q is not 1 to 64 letters, digits, '-' or '_'", r.ID)
+	if !isID(r.ID) {
+		p.addf("id", "%q is not 1 to %d lower-case letters, digits or '-'", r.ID, maxID)
 	}
 	p.required("data", r.Data)
 	p.addresses([]address{{"listen.https", r.Listen.HTTPS}, {"listen.metrics", r.Listen.Metrics}})
-	if len(r.Hosts) == 0 {
-		p.addf("hosts", "is empty: list the names by which producers reach this relay")
-	}
 	for i, host := range r.Hosts {
-		if strings.ContainsAny(host, "/@ ") || host == "" || strings.Contains(host, ":") && net.ParseIP(host) == nil {
-			p.addf(fmt.Sprintf("hosts[%d]", i), "%q is not a bare host name or address", host)
+		if !validHost(host) {
+			p.addf(fmt.Sprintf("hosts[%d]", i), "%q is not host or host:port", host)
 		}
 	}
 	if len(r.Hub) == 0 {
@@ -97,7 +96,7 @@ func (p *Problems) required(key, value string) {
 func (p *Problems) region(key, name string) {
 	if name == "" {
 		p.addf(key, "is required")
-	} else if !validRegion(name) {
+	} else if !subject.ValidRegion(name) {
 		p.addf(key, "%q is not a region name: a lower-case letter, then up to 30 lower-case letters, digits or '-'", name)
 	}
 }
@@ -161,21 +160,22 @@ func (p *Problems) endpoints(key string, list []string) {
 	}
 }
 
+// validHost accepts what a producer may send in Host: a name or an address, with or without a port.
+func validHost(s string) bool {
+	if net.ParseIP(strings.Trim(s, "[]")) != nil {
+		return true
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		return host != "" && validPort(port)
+	}
+	return s != "" && !strings.ContainsAny(s, "/@: ")
+}
+
 func validPort(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 16)
 	return err == nil
 }
 
-func validRegion(s string) bool {
-	for i, r := range s {
-		letter := r >= 'a' && r <= 'z'
-		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '-')) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 31
-}
-
-func isToken(s string) bool {
-	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return !isTokenRune(r) })
+func isID(s string) bool {
+	return s != "" && len(s) <= maxID && !strings.ContainsFunc(s, func(r rune) bool { return !isIDRune(r) })
 }

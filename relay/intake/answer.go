@@ -1,0 +1,196 @@
+package intake
+
+import (
+	"net/http"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/relay/uplink"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+const codeOK = "ok"
+
+// answerOne answers a single event.
+func (h *Handler) answerOne(w http.ResponseWriter, x *exchange) (int, string) {
+	o := &x.outcomes[0]
+	if !o.done() {
+		return h.refuse(w, x, &problem{status: o.httpStatus(), code: o.why.code, detail: o.why.detail, pointer: o.why.pointer, eventID: o.eventID})
+	}
+	b := append(x.out[:0], `{"event_id":`...)
+	b = appendString(b, o.eventID)
+	b = o.appendPlace(b)
+	b = appendMember(b, "ack", o.region.Ack)
+	x.out = append(b, '}', '\n')
+	write(w, typeJSON, http.StatusAccepted, x.out)
+	return http.StatusAccepted, codeOK
+}
+
+// httpStatus is the status of an answer about this event alone.
+func (o *outcome) httpStatus() int {
+	switch {
+	case o.done():
+		return http.StatusAccepted
+	case o.status == statusUnavailable:
+		return http.StatusServiceUnavailable
+	case o.why.syntax:
+		return http.StatusBadRequest
+	case o.why.code == uplink.CodeEventIDConflict:
+		return http.StatusConflict
+	case o.why.code == codeTopicDenied:
+		return http.StatusForbidden
+	case o.why.code == uplink.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusUnprocessableEntity
+}
+
+// appendPlace appends ,"status":… and where the event is.
+func (o *outcome) appendPlace(b []byte) []byte {
+	b = append(b, `,"status":"`...)
+	b = append(b, o.status...)
+	b = append(b, '"')
+	if !o.done() {
+		return b
+	}
+	b = append(b, `,"region":"`...)
+	b = append(b, o.region.Name...)
+	b = append(b, `","stream":"`+subject.EventsStream+`","seq":`...)
+	return strconv.AppendUint(b, o.seq, 10)
+}
+
+// results is the answer to a batch, as its own document or as a part of a problem.
+type results struct {
+	outcomes                                             []outcome
+	all                                                  bool
+	stored, duplicates, forwarded, rejected, unavailable int
+	ack                                                  string // the weakest of all that are stored, "" for none
+}
+
+func summarize(outcomes []outcome, all bool) results {
+	s := results{outcomes: outcomes, all: all}
+	for i := range outcomes {
+		o := &outcomes[i]
+		switch o.status {
+		case statusStored:
+			s.stored++
+		case statusDuplicate:
+			s.duplicates++
+		case statusForwarded:
+			s.forwarded++
+		case statusRejected:
+			s.rejected++
+		default:
+			s.unavailable++
+		}
+		if o.done() && s.ack != accounts.AckStored {
+			s.ack = o.region.Ack
+		}
+	}
+	return s
+}
+
+// append writes the members without the braces around them.
+func (s *results) append(b []byte) []byte {
+	for i, c := range [...]struct {
+		name string
+		n    int
+	}{
+		{"stored", s.stored}, {"duplicates", s.duplicates}, {"forwarded", s.forwarded}, {"rejected", s.rejected}, {"unavailable", s.unavailable},
+	} {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, c.name...)
+		b = append(b, '"', ':')
+		b = strconv.AppendInt(b, int64(c.n), 10)
+	}
+	b = appendMember(b, "ack", s.ack)
+	b = append(b, `,"results":[`...)
+	first := true
+	for i := range s.outcomes {
+		o := &s.outcomes[i]
+		if o.status == statusStored && !s.all {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = o.append(b, i)
+	}
+	return append(b, ']')
+}
+
+func (o *outcome) append(b []byte, index int) []byte {
+	b = append(b, `{"index":`...)
+	b = strconv.AppendInt(b, int64(index), 10)
+	b = appendMember(b, "event_id", o.eventID)
+	b = o.appendPlace(b)
+	if o.why != nil {
+		b = appendMember(b, "code", o.why.code)
+		b = appendMember(b, "detail", o.why.detail)
+		b = appendMember(b, "pointer", o.why.pointer)
+	}
+	return append(b, '}')
+}
+
+// answerBatch answers a batch: 200 with the results, or 503 when nothing is stored and a retry can
+// change that.
+func (h *Handler) answerBatch(w http.ResponseWriter, x *exchange) (int, string) {
+	s := summarize(x.outcomes, x.all)
+	if s.unavailable > 0 && s.stored+s.duplicates+s.forwarded == 0 {
+		p := &problem{status: http.StatusServiceUnavailable, results: &s}
+		for i := range x.outcomes {
+			if o := &x.outcomes[i]; o.status == statusUnavailable {
+				p.code, p.detail = o.why.code, o.why.detail
+				break
+			}
+		}
+		return h.refuse(w, x, p)
+	}
+	if s.unavailable > 0 {
+		w.Header().Set("Retry-After", h.retry)
+	}
+	b := append(x.out[:0], '{')
+	b = s.append(b)
+	x.out = append(b, '}', '\n')
+	write(w, typeJSON, http.StatusOK, x.out)
+	return http.StatusOK, codeOK
+}
+
+// count records the outcomes, one call for each status and code, and logs every id taken by two contents.
+func (h *Handler) count(x *exchange) {
+	type class struct {
+		status status
+		code   string
+	}
+	var classes []class
+	var numbers []int
+	last := -1
+	for i := range x.outcomes {
+		o := &x.outcomes[i]
+		c := class{status: o.status}
+		if o.why != nil {
+			c.code = o.why.code
+		}
+		if last < 0 || classes[last] != c {
+			for last = len(classes) - 1; last >= 0 && classes[last] != c; last-- {
+			}
+			if last < 0 {
+				classes, numbers, last = append(classes, c), append(numbers, 0), len(classes)
+			}
+		}
+		numbers[last]++
+		if c.code == uplink.CodeEventIDConflict {
+			h.o.Logger.Warn("an event id is taken by other content", zap.String("tenant", x.caller.tenant.Name),
+				zap.String("kid", x.signed.Kid), zap.String("request_id", x.signed.RequestID), zap.String("event_id", o.eventID))
+		}
+	}
+	for i, c := range classes {
+		h.o.Recorder.Events(x.caller.tenant.Name, string(c.status), c.code, numbers[i])
+	}
+}
