@@ -40,8 +40,12 @@ func (h *Hub) tlsConfigs() (tlsConfigs, error) {
 			return c, fault.Wrap("hub.tls", fault.Invalid, err)
 		}
 	}
-	c.leafDial, err = pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile)
-	return c, fault.Wrap("hub.tls", fault.Invalid, err)
+	if c.leafDial, err = pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile); err != nil {
+		return c, fault.Wrap("hub.tls", fault.Invalid, err)
+	}
+	// A route is dialled and accepted with one configuration.
+	c.route.RootCAs, c.route.GetClientCertificate = c.leafDial.RootCAs, c.leafDial.GetClientCertificate
+	return c, nil
 }
 
 func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {

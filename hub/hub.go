@@ -79,7 +79,7 @@ func New(o Options) (*Hub, error) {
 	h := &Hub{
 		opts: o, origin: origin, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
-		metrics: newMetrics(o.Registerer, o.Identity.Region),
+		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
 	h.notReady("starting")
 	tlsc, err := h.tlsConfigs()

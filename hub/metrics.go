@@ -1,6 +1,10 @@
 package hub
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are what a hub exports. Labels are bounded: tenants and regions, never keys or events.
 type metrics struct {
@@ -10,8 +14,8 @@ type metrics struct {
 	admin         *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer, region string) *metrics {
-	labels := prometheus.Labels{"region": region}
+func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
+	labels := prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
 	m := &metrics{
 		links: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weft_hub_linked_accounts", Help: "Accounts with at least one leaf link up on this server.", ConstLabels: labels}),

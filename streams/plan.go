@@ -3,239 +3,202 @@ package streams
 import (
 	"context"
 	"errors"
-	"fmt"
-	"reflect"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// Action is one kind of step of a plan.
-type Action string
-
-// The actions, in the order in which Apply takes them.
 const (
-	Create     Action = "create"
-	DropSource Action = "drop-source"
-	Update     Action = "update"
-	AddSource  Action = "add-source"
+	callTimeout = 2 * time.Second // of one API call: after a step-down some are never answered
+	callTries   = 4
+	callPause   = 100 * time.Millisecond // after the first failure; doubles
 )
 
-// Change is one step of a plan.
-type Change struct {
-	Action Action `json:"action"`
-	Stream string `json:"stream"`
-	Field  string `json:"field,omitempty"`
-	Have   string `json:"have,omitempty"`
-	Want   string `json:"want,omitempty"`
-
-	source *jetstream.StreamSource
-}
-
-// String is the change as one line.
-func (c Change) String() string {
-	switch c.Action {
-	case Create:
-		return fmt.Sprintf("create stream %s", c.Stream)
-	case Update:
-		return fmt.Sprintf("update %s: %s from %s to %s", c.Stream, c.Field, c.Have, c.Want)
-	case DropSource:
-		return fmt.Sprintf("drop source of %s: %s", c.Stream, c.Have)
-	default:
-		return fmt.Sprintf("add source to %s: %s", c.Stream, c.Want)
-	}
-}
-
-// Plan is the way from present to wanted.
+// Plan is the difference between wanted and present streams of one account in one region.
 type Plan struct {
 	Changes []Change `json:"changes"`
 }
 
-// String is the plan as lines, "" when there is nothing to do.
+// Empty says that everything is as wanted.
+func (p Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Destructive says whether any change may remove stored messages.
+func (p Plan) Destructive() bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Destructive })
+}
+
+// String is one line for each change, or "no changes".
 func (p Plan) String() string {
-	lines := make([]string, len(p.Changes))
-	for i, c := range p.Changes {
-		lines[i] = c.String()
+	if p.Empty() {
+		return "no changes\n"
 	}
-	return strings.Join(lines, "\n")
+	var b strings.Builder
+	for _, c := range p.Changes {
+		b.WriteString(c.String() + "\n")
+	}
+	return b.String()
 }
 
-// field is one setting that a plan compares. What the server fills in by itself is not listed.
-type field struct {
-	name string
-	of   func(*jetstream.StreamConfig) any
-	set  func(dst, src *jetstream.StreamConfig)
-}
-
-func fields() []field {
-	return []field{
-		{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }, func(d, s *jetstream.StreamConfig) { d.Subjects = s.Subjects }},
-		{"replicas", func(c *jetstream.StreamConfig) any { return c.Replicas }, func(d, s *jetstream.StreamConfig) { d.Replicas = s.Replicas }},
-		{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }, func(d, s *jetstream.StreamConfig) { d.MaxAge = s.MaxAge }},
-		{"max_bytes", func(c *jetstream.StreamConfig) any { return c.MaxBytes }, func(d, s *jetstream.StreamConfig) { d.MaxBytes = s.MaxBytes }},
-		{"max_msgs", func(c *jetstream.StreamConfig) any { return c.MaxMsgs }, func(d, s *jetstream.StreamConfig) { d.MaxMsgs = s.MaxMsgs }},
-		{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }, func(d, s *jetstream.StreamConfig) { d.MaxMsgsPerSubject = s.MaxMsgsPerSubject }},
-		{"duplicate_window", func(c *jetstream.StreamConfig) any { return c.Duplicates }, func(d, s *jetstream.StreamConfig) { d.Duplicates = s.Duplicates }},
-		{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }, func(d, s *jetstream.StreamConfig) { d.Discard = s.Discard }},
-		{"compression", func(c *jetstream.StreamConfig) any { return c.Compression }, func(d, s *jetstream.StreamConfig) { d.Compression = s.Compression }},
-		{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }, func(d, s *jetstream.StreamConfig) { d.DenyDelete = s.DenyDelete }},
-		{"allow_msg_ttl", func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }, func(d, s *jetstream.StreamConfig) { d.AllowMsgTTL = s.AllowMsgTTL }},
-		{"allow_direct", func(c *jetstream.StreamConfig) any { return c.AllowDirect }, func(d, s *jetstream.StreamConfig) { d.AllowDirect = s.AllowDirect }},
-	}
-}
-
-// fixedFields can never be changed on a present stream.
-func fixedFields() []field {
-	return []field{
-		{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }, nil},
-		{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }, nil},
-	}
-}
-
-// sourceKey identifies a source. A source whose filter or place differs is another source: editing one in
-// place brings in all history again, so it is dropped and the other one added.
-func sourceKey(s *jetstream.StreamSource) string {
-	api, deliver := "", ""
-	if s.External != nil {
-		api, deliver = s.External.APIPrefix, s.External.DeliverPrefix
-	}
-	return fmt.Sprintf("%s from %s via %s, filter %s, start %d", s.Name, api, deliver, s.FilterSubject, s.OptStartSeq)
-}
-
-// Diff lists the steps from have to want; have is nil when the stream does not exist.
-func Diff(want, have *jetstream.StreamConfig) ([]Change, error) {
-	if have == nil {
-		return []Change{{Action: Create, Stream: want.Name}}, nil
-	}
-	for _, f := range fixedFields() {
-		if a, b := f.of(have), f.of(want); !reflect.DeepEqual(a, b) {
-			return nil, fault.New("streams.diff", fault.Conflict, "immutable", "stream %s has %s %v and should have %v: this cannot be changed in place", want.Name, f.name, a, b)
-		}
-	}
-	var out []Change
-	for _, s := range have.Sources {
-		if !hasSource(want.Sources, s) {
-			out = append(out, Change{Action: DropSource, Stream: want.Name, Have: sourceKey(s), source: s})
-		}
-	}
-	for _, f := range fields() {
-		if a, b := f.of(have), f.of(want); !reflect.DeepEqual(a, b) {
-			out = append(out, Change{Action: Update, Stream: want.Name, Field: f.name, Have: fmt.Sprint(a), Want: fmt.Sprint(b)})
-		}
-	}
-	for _, s := range want.Sources {
-		if !hasSource(have.Sources, s) {
-			out = append(out, Change{Action: AddSource, Stream: want.Name, Want: sourceKey(s), source: s})
-		}
-	}
-	return out, nil
-}
-
-func hasSource(list []*jetstream.StreamSource, s *jetstream.StreamSource) bool {
-	return slices.ContainsFunc(list, func(o *jetstream.StreamSource) bool { return sourceKey(o) == sourceKey(s) })
-}
-
-// MakePlan compares the wanted streams with those of the region. It changes nothing.
+// MakePlan compares and changes nothing. Streams that are there and not in want are left out.
 func MakePlan(ctx context.Context, js jetstream.JetStream, want []jetstream.StreamConfig) (*Plan, error) {
-	p := &Plan{Changes: []Change{}}
+	plan := &Plan{Changes: []Change{}}
 	for i := range want {
-		have, err := present(ctx, js, want[i].Name)
+		d, _, err := inspect(ctx, js, &want[i])
 		if err != nil {
 			return nil, err
 		}
-		changes, err := Diff(&want[i], have)
-		if err != nil {
-			return nil, err
-		}
-		p.Changes = append(p.Changes, changes...)
+		plan.Changes = append(plan.Changes, d.changes()...)
 	}
-	return p, nil
+	return plan, nil
 }
 
-// Apply makes the streams as wanted and returns what it did. Doing it twice does nothing the second time. A
-// failure leaves every stream usable; calling again goes on from there.
+// Apply makes the streams as wanted and returns what it did. It can be repeated at any time, also after an
+// error in the middle; done twice, the second plan is empty. For each stream, sources are dropped first, then
+// settings changed, then sources added. The links that new sources need have to be up (else the server
+// waits some 40 s before it tries again).
 func Apply(ctx context.Context, js jetstream.JetStream, want []jetstream.StreamConfig) (*Plan, error) {
 	done := &Plan{Changes: []Change{}}
 	for i := range want {
-		changes, err := applyOne(ctx, js, &want[i])
-		done.Changes = append(done.Changes, changes...)
+		d, have, err := inspect(ctx, js, &want[i])
 		if err != nil {
 			return done, err
 		}
+		if err := d.apply(ctx, js, have); err != nil {
+			return done, err
+		}
+		done.Changes = append(done.Changes, d.changes()...)
 	}
 	return done, nil
 }
 
-func applyOne(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamConfig) ([]Change, error) {
+func inspect(ctx context.Context, js jetstream.JetStream, want *jetstream.StreamConfig) (*delta, *jetstream.StreamConfig, error) {
 	have, err := present(ctx, js, want.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	changes, err := Diff(want, have)
-	if err != nil || len(changes) == 0 {
-		return nil, err
-	}
-	if changes[0].Action == Create {
-		return changes, call(ctx, "streams.create "+want.Name, func(ctx context.Context) error {
-			_, err := js.CreateStream(ctx, *want)
-			return err
-		})
-	}
-	// Three updates at most: sources that go, plain settings, sources that come. A source that is dropped
-	// and added in one update would be taken for an edit in place.
-	for _, action := range []Action{DropSource, Update, AddSource} {
-		step := slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Action != action })
-		if len(step) == 0 {
-			continue
-		}
-		edit(have, want, step)
-		if err := update(ctx, js, have); err != nil {
-			return changes, err
-		}
-	}
-	return changes, nil
+	d, err := compare(want, have)
+	return d, have, err
 }
 
-// edit carries one kind of change into the present configuration.
-func edit(have, want *jetstream.StreamConfig, step []Change) {
-	for _, c := range step {
-		switch c.Action {
-		case DropSource:
-			have.Sources = slices.DeleteFunc(have.Sources, func(s *jetstream.StreamSource) bool { return sourceKey(s) == sourceKey(c.source) })
-		case AddSource:
-			have.Sources = append(have.Sources, c.source)
-		default:
-			for _, f := range fields() {
-				if f.name == c.Field {
-					f.set(have, want)
-				}
-			}
-		}
-	}
-}
-
-// present is a stream's configuration, nil when it does not exist.
+// present is a stream's configuration, nil when there is no such stream.
 func present(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamConfig, error) {
-	var cfg *jetstream.StreamConfig
+	var have *jetstream.StreamConfig
 	err := call(ctx, "streams.info "+name, func(ctx context.Context) error {
 		s, err := js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			have = nil
 			return nil
 		}
-		if err == nil {
-			cfg = new(s.CachedInfo().Config)
+		if err != nil {
+			return err
 		}
-		return err
+		c := s.CachedInfo().Config
+		have = &c
+		return nil
 	})
-	return cfg, err
+	return have, err
 }
 
-func update(ctx context.Context, js jetstream.JetStream, cfg *jetstream.StreamConfig) error {
-	return call(ctx, "streams.update "+cfg.Name, func(ctx context.Context) error {
-		_, err := js.UpdateStream(ctx, *cfg)
+func (d *delta) apply(ctx context.Context, js jetstream.JetStream, have *jetstream.StreamConfig) error {
+	name := d.want.Name
+	if d.create {
+		return call(ctx, "streams.create "+name, func(ctx context.Context) error {
+			_, err := js.CreateStream(ctx, *d.want)
+			return err
+		})
+	}
+	kept := missing(have.Sources, d.drop)
+	if len(d.drop) > 0 {
+		c := *have
+		c.Sources = kept
+		if err := update(ctx, js, c); err != nil {
+			return err
+		}
+	}
+	if len(d.fields) > 0 {
+		if err := update(ctx, js, merged(d.want, have, kept)); err != nil {
+			return err
+		}
+	}
+	if len(d.add) > 0 {
+		return update(ctx, js, merged(d.want, have, append(slices.Clone(kept), d.add...)))
+	}
+	return nil
+}
+
+func update(ctx context.Context, js jetstream.JetStream, c jetstream.StreamConfig) error {
+	return call(ctx, "streams.update "+c.Name, func(ctx context.Context) error {
+		_, err := js.UpdateStream(ctx, c)
 		return err
 	})
 }
+
+// call does one API call with a short time limit, again while the answer is missing or says "not now".
+// Every call that goes through here means the same when it is done twice.
+func call(ctx context.Context, op string, do func(context.Context) error) error {
+	pause := callPause
+	for try := 1; ; try++ {
+		one, cancel := context.WithTimeout(ctx, callTimeout)
+		err := do(one)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if try == callTries || ctx.Err() != nil || !temporary(err) {
+			return apiFault(op, err)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+			pause *= 2
+		case <-ctx.Done():
+			t.Stop()
+			return apiFault(op, err)
+		}
+	}
+}
+
+// temporary says whether the same call may succeed in a moment.
+func temporary(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrDisconnected) {
+		return true
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == 503
+}
+
+// apiFault gives an API error its kind: what the server refuses for good must not be tried for ever.
+func apiFault(op string, err error) error {
+	f := &fault.Error{Op: op, Kind: fault.Unavailable, Code: "jetstream_unavailable", Err: err}
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.Code == 503 {
+		return f
+	}
+	f.Code = "jetstream_refused"
+	switch {
+	case api.Code == 404:
+		f.Kind = fault.NotFound
+	case api.Code == 403 || api.Code == 401:
+		f.Kind = fault.Denied
+	case api.ErrorCode == insufficientStorage || api.ErrorCode == insufficientResources || api.ErrorCode == streamLimit:
+		f.Kind, f.Code = fault.Limited, "jetstream_limit"
+	case api.Code == 400:
+		f.Kind = fault.Invalid
+	default:
+		f.Kind = fault.Internal
+	}
+	return f
+}
+
+// JetStream error codes that say that an account or the store is full.
+const (
+	insufficientResources jetstream.ErrorCode = 10023
+	streamLimit           jetstream.ErrorCode = 10027
+	insufficientStorage   jetstream.ErrorCode = 10047
+)

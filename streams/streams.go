@@ -7,7 +7,7 @@
 //
 // # Concurrency
 //
-// Configurations, Diff, CheckLoops and CheckCapacity are pure. MakePlan, Apply, AddSource, DropSource and Kick
+// Configurations, Diff, CheckLoops and CheckCapacity are pure. MakePlan, Apply, AddSourceTo, DropSourceOf and Kick
 // hold no state and may be called from any goroutine, but each reads a stream's configuration and writes
 // it back: two of them on the same stream at the same time can undo each other, so one stream has one
 // caller at a time.

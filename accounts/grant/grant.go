@@ -103,7 +103,6 @@ func Service(self subject.Origin) Permissions {
 		Publish: []string{
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
-			digestAnywhere,
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",

@@ -1,6 +1,9 @@
 package issuer
 
 import (
+	"fmt"
+	"io"
+
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
@@ -8,7 +11,7 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// Operator signs accounts. It prints as its public key only.
+// Operator signs accounts.
 type Operator struct {
 	name     string
 	token    string
@@ -69,6 +72,12 @@ func LoadOperator(token string, signing keyring.Secret) (*Operator, error) {
 	}
 	return &Operator{name: claims.Name, token: token, public: claims.Subject, signing: signing}, nil
 }
+
+// String names the operator.
+func (o *Operator) String() string { return "operator " + o.name + " " + o.public }
+
+// Format prints String for every verb: the seeds are in unexported fields.
+func (o *Operator) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
 // JWT is the operator's claim, which every server trusts.
 func (o *Operator) JWT() string { return o.token }

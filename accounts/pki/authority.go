@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/url"
@@ -112,6 +114,12 @@ func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 	}
 	return &Authority{cert: cert, key: key, now: time.Now}, nil
 }
+
+// String names the authority.
+func (a *Authority) String() string { return "authority " + a.cert.Subject.CommonName }
+
+// Format prints String for every verb: the key is in an unexported field.
+func (a *Authority) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // Certificate is the authority's certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"go.uber.org/zap"
@@ -168,23 +169,20 @@ func (h *Handler) count(x *exchange) {
 		status status
 		code   string
 	}
-	var classes []class
+	var classes []class // few, so a scan is cheaper than a map
 	var numbers []int
-	last := -1
 	for i := range x.outcomes {
 		o := &x.outcomes[i]
 		c := class{status: o.status}
 		if o.why != nil {
 			c.code = o.why.code
 		}
-		if last < 0 || classes[last] != c {
-			for last = len(classes) - 1; last >= 0 && classes[last] != c; last-- {
-			}
-			if last < 0 {
-				classes, numbers, last = append(classes, c), append(numbers, 0), len(classes)
-			}
+		at := slices.Index(classes, c)
+		if at < 0 {
+			at = len(classes)
+			classes, numbers = append(classes, c), append(numbers, 0)
 		}
-		numbers[last]++
+		numbers[at]++
 		if c.code == uplink.CodeEventIDConflict {
 			h.o.Logger.Warn("an event id is taken by other content", zap.String("tenant", x.caller.tenant.Name),
 				zap.String("kid", x.signed.Kid), zap.String("request_id", x.signed.RequestID), zap.String("event_id", o.eventID))

@@ -57,7 +57,7 @@ func (h *Handler) decode(x *exchange) (single bool, p *problem) {
 		return single, fail(http.StatusBadRequest, codeInternal, "the body could not be read")
 	}
 	p = &problem{status: statusOf(e), code: e.Code, detail: e.Detail, pointer: e.Pointer}
-	if !single && e.Code != "empty_batch" && e.Code != "too_many_events" {
+	if !single && e.Code != event.CodeEmptyBatch && e.Code != event.CodeTooManyEvents {
 		p.index, p.hasIndex = e.Index, true
 	}
 	return single, p
@@ -66,9 +66,9 @@ func (h *Handler) decode(x *exchange) (single bool, p *problem) {
 // statusOf is the HTTP status of a single event, or a whole body, that cannot be read.
 func statusOf(e *event.Error) int {
 	switch {
-	case e.Code == "too_large" || e.Code == "too_many_events":
+	case e.Code == event.CodeTooLarge || e.Code == event.CodeTooManyEvents:
 		return http.StatusRequestEntityTooLarge
-	case e.Syntax || e.Code == "empty_batch":
+	case e.Syntax || e.Code == event.CodeEmptyBatch:
 		return http.StatusBadRequest
 	}
 	return http.StatusUnprocessableEntity

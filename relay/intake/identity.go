@@ -66,8 +66,6 @@ func (h *Handler) authenticate(x *exchange, r *http.Request) *problem {
 	return nil
 }
 
-const roleTenant = "tenant"
-
 // checkIdentity compares the key's owner with the client certificate's.
 func checkIdentity(x *exchange, r *http.Request) *problem {
 	mismatch := func(format string, args ...any) *problem {
@@ -81,7 +79,7 @@ func checkIdentity(x *exchange, r *http.Request) *problem {
 	switch key := x.caller.key; {
 	case err != nil:
 		return mismatch("the client certificate names no principal of the mesh")
-	case who.Role != roleTenant:
+	case who.Role != pki.RoleTenant:
 		return mismatch("the client certificate is not a tenant's")
 	case who.Tenant != key.Tenant:
 		return mismatch("the client certificate belongs to another tenant than the key")

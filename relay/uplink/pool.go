@@ -206,14 +206,16 @@ func (p *Pool) InFlight() int {
 // Late is how many acknowledgements came for events that had been given up, since New.
 func (p *Pool) Late() uint64 { return p.shared.late.Load() }
 
-// Down lists the tenants whose uplink exists and is not connected, in order.
-func (p *Pool) Down() []string {
-	var out []string
+// Down lists the tenants whose uplink exists and is not connected, in order; all says that no other is.
+func (p *Pool) Down() (tenants []string, all bool) {
+	all = true
 	p.each(func(tenant string, u *Uplink) {
-		if !u.conn.IsConnected() {
-			out = append(out, tenant)
+		if u.conn.IsConnected() {
+			all = false
+		} else {
+			tenants = append(tenants, tenant)
 		}
 	})
-	slices.Sort(out)
-	return out
+	slices.Sort(tenants)
+	return tenants, all && len(tenants) > 0
 }

@@ -124,8 +124,8 @@ func ValidDerivedTopic(s string) bool {
 }
 
 // ValidType says whether s is an event type: [a-z0-9_]+(\.[a-z0-9_]+)*, at most 128 bytes.
-func ValidType(s string) bool {
-	if s == "" || len(s) > 128 {
+func ValidType[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > 128 {
 		return false
 	}
 	start := true

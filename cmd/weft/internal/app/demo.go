@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +32,7 @@ func (m *Mesh) Demo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	secret, err := keyring.ParseSecret(string(encoded))
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(encoded)))
 	if err != nil {
 		return err
 	}
@@ -41,7 +43,9 @@ func (m *Mesh) Demo(ctx context.Context) error {
 	m.say("demo: %d events/s as tenant %s", int(time.Second/demoEvery)*demoBatch*len(m.regions), demoTenant)
 	var wg sync.WaitGroup
 	for i, r := range m.regions {
-		c, err := client.New(client.Options{URL: "https://" + m.opts.addr(i, portRelay), TLS: tlsc.Clone(), Kid: t.Kid, Secret: secret})
+		o := client.DefaultOptions()
+		o.URL, o.TLS, o.Kid, o.Secret = "https://"+m.opts.addr(i, portRelay), tlsc.Clone(), t.Kid, keyring.Secret(secret)
+		c, err := client.New(o)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		return nil, err
 	}
 	o := relay.DefaultOptions()
-	o.Region, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, serverTLS, id.Sealer, c.Logger
+	o.Origin, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, serverTLS, id.Sealer, c.Logger
 	o.Control, o.Connect = r.state, r.dial.tenant
 	if c.Tune != nil {
 		c.Tune(&o)

@@ -1,0 +1,123 @@
+package control
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/keyring"
+)
+
+func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Clock, body any) *Record {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Record{Kind: kind, ID: id, Origin: origin, Clock: clock, By: "test", Body: raw}
+}
+
+// anyRecord draws records that collide a lot: few ids, few clocks, two origins.
+func anyRecord(t *rapid.T) *Record {
+	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
+	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
+	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	case 0:
+		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
+		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
+		return record(t, KindTenant, "acme", origin, clock, accounts.Tenant{Name: "acme", State: state, Limits: accounts.Limits{DiskBytes: disk}})
+	case 1:
+		state := rapid.SampledFrom([]keyring.State{keyring.Pending, keyring.Active, keyring.Grace, keyring.Revoked}).Draw(t, "state")
+		tenant := rapid.SampledFrom([]string{"acme", "globex"}).Draw(t, "tenant")
+		return record(t, KindKey, "k-1", origin, clock, keyring.Key{Kid: "k-1", Tenant: tenant, State: state})
+	case 2:
+		return record(t, KindRegion, "eu", origin, clock, accounts.RegionInfo{Name: "eu", Epoch: rapid.IntRange(1, 3).Draw(t, "epoch")})
+	default:
+		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
+	}
+}
+
+func fold(t interface{ Fatal(...any) }, records []*Record) *State {
+	s := NewState()
+	for _, r := range records {
+		if _, err := s.merge(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// Every process must come to the same state whatever the order in which links delivered the records, and
+// however often.
+func TestMergeDoesNotDependOnOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		records := rapid.SliceOfN(rapid.Custom(anyRecord), 1, 12).Draw(t, "records")
+		want := fold(t, records)
+		shuffled := append(append([]*Record{}, records...), records...)
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		if got := fold(t, shuffled); !reflect.DeepEqual(got, want) {
+			t.Fatalf("the order of records changed the state:\n%+v\n%+v", got, want)
+		}
+	})
+}
+
+func TestForwardOnly(t *testing.T) {
+	early, late := Clock{Wall: 1}, Clock{Wall: 9}
+	for name, c := range map[string]struct {
+		records []*Record
+		check   func(*State) bool
+	}{
+		"removed wins over a later active": {
+			[]*Record{
+				record(t, KindTenant, "acme", "eu_1", early, accounts.Tenant{Name: "acme", State: accounts.Removed}),
+				record(t, KindTenant, "acme", "us_1", late, accounts.Tenant{Name: "acme", State: accounts.Active}),
+			},
+			func(s *State) bool { return s.Tenants["acme"].State == accounts.Removed },
+		},
+		"revoked wins over a later active": {
+			[]*Record{
+				record(t, KindKey, "k", "eu_1", early, keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Revoked}),
+				record(t, KindKey, "k", "us_1", late, keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Active}),
+			},
+			func(s *State) bool { return s.Keys["k"].State == keyring.Revoked },
+		},
+		"an epoch is never taken back": {
+			[]*Record{
+				record(t, KindRegion, "eu", "eu_2", early, accounts.RegionInfo{Name: "eu", Epoch: 2}),
+				record(t, KindRegion, "eu", "eu_1", late, accounts.RegionInfo{Name: "eu", Epoch: 1}),
+			},
+			func(s *State) bool { return s.Regions["eu"].Epoch == 2 },
+		},
+		"the rest is last writer wins": {
+			[]*Record{
+				record(t, KindRoutes, "acme", "eu_1", late, accounts.Routes{Tenant: "acme", Default: "late"}),
+				record(t, KindRoutes, "acme", "us_1", early, accounts.Routes{Tenant: "acme", Default: "early"}),
+			},
+			func(s *State) bool { return s.Routes["acme"].Default == "late" },
+		},
+	} {
+		if !c.check(fold(t, c.records)) {
+			t.Errorf("%s: it did not", name)
+		}
+	}
+}
+
+func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
+	s := NewState()
+	for name, r := range map[string]*Record{
+		"other id":     record(t, KindTenant, "acme", "eu_1", Clock{Wall: 1}, accounts.Tenant{Name: "globex"}),
+		"unknown kind": record(t, "spell", "acme", "eu_1", Clock{Wall: 1}, map[string]string{}),
+		"no object":    {Kind: KindTenant, ID: "acme", Origin: "eu_1", Body: json.RawMessage(`[]`)},
+	} {
+		if _, err := s.merge(r); err == nil {
+			t.Errorf("%s was merged", name)
+		}
+	}
+	if len(s.Tenants)+len(s.clocks) > 0 {
+		t.Errorf("a refused record left a trace: %+v", s)
+	}
+}

@@ -1,0 +1,216 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/accounts/signature"
+)
+
+// attempt is the outcome of one request.
+type attempt struct {
+	open  []int         // events without a final result
+	after time.Duration // what the relay asked to wait
+	err   error         // no request of this kind can succeed
+}
+
+// answer is every document that a relay answers with: of one event, of a batch, of a problem.
+type answer struct {
+	// problem
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Pointer string `json:"pointer"`
+	} `json:"errors"`
+	// one event
+	EventID string `json:"event_id"`
+	Status  any    `json:"status"` // a problem's is a number
+	Region  string `json:"region"`
+	Seq     uint64 `json:"seq"`
+	// batch
+	Stored  *int   `json:"stored"`
+	Ack     string `json:"ack"`
+	Results []item `json:"results"`
+}
+
+type item struct {
+	Index   int    `json:"index"`
+	Status  string `json:"status"`
+	Region  string `json:"region"`
+	Seq     uint64 `json:"seq"`
+	Code    string `json:"code"`
+	Detail  string `json:"detail"`
+	Pointer string `json:"pointer"`
+}
+
+// statusUnavailable is the one status that is no result: the event is sent again.
+const statusUnavailable = "unavailable"
+
+// maxAnswer bounds what is read of an answer: 10,000 results of some hundred bytes.
+const maxAnswer = 16 << 20
+
+// attempt sends the events in one request and sets what is final of their results.
+func (r *run) attempt(ctx context.Context, open []int) attempt {
+	single := len(open) == 1
+	req, err := r.request(ctx, open)
+	if err != nil {
+		return attempt{open: open, err: err}
+	}
+	begin := r.o.Now()
+	res, err := r.http.Do(req)
+	if err != nil {
+		return r.unanswered(ctx, open, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	r.noteDate(res.Header.Get("Date"), begin)
+	if err != nil {
+		return r.unanswered(ctx, open, err)
+	}
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		a = answer{Code: "http_" + strconv.Itoa(res.StatusCode), Detail: "an answer that is not a relay's"}
+	}
+	after := retryAfter(res.Header.Get("Retry-After"), r.o.Now())
+	switch code := res.StatusCode; {
+	case code == http.StatusAccepted && single:
+		status, ok := a.Status.(string)
+		if !ok {
+			r.note(open, "answer_malformed", "an answer without a status")
+			return attempt{open: open}
+		}
+		r.settle(open[0], item{Status: status, Region: a.Region, Seq: a.Seq}, a.Ack)
+		return attempt{}
+	case a.Stored != nil && (code == http.StatusOK || code == http.StatusServiceUnavailable):
+		left, err := r.settleBatch(open, &a)
+		return attempt{open: left, after: after, err: err}
+	case code >= http.StatusInternalServerError, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
+		r.note(open, a.Code, a.Detail)
+		return attempt{open: open, after: after}
+	case code == http.StatusRequestEntityTooLarge && !single:
+		return attempt{open: open, err: errTooLarge}
+	case single && (len(a.Errors) > 0 || code == http.StatusConflict || code == http.StatusUnprocessableEntity || code == http.StatusRequestEntityTooLarge):
+		it := item{Status: string(Rejected), Code: a.Code, Detail: a.Detail}
+		if len(a.Errors) > 0 {
+			it.Pointer = a.Errors[0].Pointer
+		}
+		r.settle(open[0], it, "")
+		return attempt{}
+	default:
+		r.note(open, a.Code, a.Detail)
+		return attempt{open: open, err: refused(code, a.Code, a.Detail)}
+	}
+}
+
+// request builds and signs one request: an event alone as it is, several as lines.
+func (r *run) request(ctx context.Context, open []int) (*http.Request, error) {
+	body, contentType := r.events[open[0]], "application/json"
+	if len(open) > 1 {
+		contentType = "application/x-ndjson"
+		var lines bytes.Buffer
+		for _, i := range open {
+			lines.Write(r.events[i])
+			lines.WriteByte('\n')
+		}
+		body = lines.Bytes()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	signature.SignHTTP(r.o.Secret.Bytes(), req, r.o.Kid, newRequestID(), r.o.Now(), body)
+	return req, nil
+}
+
+// unanswered notes a failure of the network: the events may be stored or not.
+func (r *run) unanswered(ctx context.Context, open []int, err error) attempt {
+	r.note(open, "no_answer", err.Error())
+	if ctx.Err() != nil {
+		return attempt{open: open, err: r.givenUp(open, context.Cause(ctx).Error())}
+	}
+	return attempt{open: open}
+}
+
+func (r *run) note(open []int, code, detail string) {
+	for _, i := range open {
+		r.results[i].Code, r.results[i].Detail = code, detail
+	}
+}
+
+func (r *run) settle(i int, it item, ack string) {
+	res := &r.results[i]
+	res.Status, res.Code, res.Detail, res.Pointer = Status(it.Status), it.Code, it.Detail, it.Pointer
+	res.Region, res.Seq = it.Region, it.Seq
+	if res.Settled() {
+		res.Ack = ack
+	}
+}
+
+// settleBatch reads the answer to a batch: what it does not list is stored.
+func (r *run) settleBatch(open []int, a *answer) (left []int, err error) {
+	listed := make(map[int]*item, len(a.Results))
+	for n := range a.Results {
+		listed[a.Results[n].Index] = &a.Results[n]
+	}
+	plain := 0
+	for n, i := range open {
+		it := listed[n]
+		switch {
+		case it == nil:
+			plain++
+			r.settle(i, item{Status: string(Stored)}, a.Ack)
+		case it.Status == statusUnavailable:
+			left = append(left, i)
+			r.note(left[len(left)-1:], it.Code, it.Detail)
+		default:
+			r.settle(i, *it, a.Ack)
+		}
+	}
+	if plain != *a.Stored {
+		// nothing of an answer that contradicts itself can be believed
+		for _, i := range open {
+			r.results[i] = Result{Index: i, EventID: r.results[i].EventID, Status: Unknown, Code: "answer_malformed"}
+		}
+		return open, refused(http.StatusOK, "answer_malformed", fmt.Sprintf("%d events stored by its count, %d by its list", *a.Stored, plain))
+	}
+	return left, nil
+}
+
+// noteDate keeps how far the clocks are apart. Date says whole seconds, so half of one is added.
+func (r *run) noteDate(date string, begin time.Time) {
+	there, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	end := r.o.Now()
+	middle := begin.Add(end.Sub(begin) / 2)
+	d := middle.Sub(there.Add(time.Second / 2))
+	r.drift.Store(int64(d))
+	const notable = 30 * time.Second // a tenth of what a relay allows
+	if d.Abs() > notable && r.warned.CompareAndSwap(false, true) {
+		r.o.Logger.Warn("the clock differs from the relay's", zap.Duration("ahead", d.Round(time.Second)))
+	}
+}
+
+// retryAfter reads both forms of the header (RFC 9110, 10.2.3).
+func retryAfter(s string, now time.Time) time.Duration {
+	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < 1<<20 {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
+
+func jitter(most time.Duration) time.Duration { return rand.N(most + 1) }

@@ -1,0 +1,87 @@
+package relay
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weft-mesh/weft/relay/intake"
+	"github.com/weft-mesh/weft/relay/uplink"
+)
+
+// metrics are what a relay counts. Labels are bounded: codes and statuses are constants of the program,
+// tenants those of the control state.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	events    *prometheus.CounterVec
+	conflicts *prometheus.CounterVec
+	keyErrors *prometheus.CounterVec
+	publish   prometheus.Histogram
+}
+
+var _ intake.Recorder = (*metrics)(nil)
+
+// newMetrics makes the metrics and registers them with r, unless it is nil. undo takes them back.
+func newMetrics(r prometheus.Registerer, pool *uplink.Pool) (m *metrics, undo func(), err error) {
+	const ns, sub = "weft", "relay"
+	latency := prometheus.ExponentialBuckets(0.0005, 2, 16) // 0.5 ms to 16 s
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
+	}
+	m = &metrics{
+		requests: counter("requests_total", "Answered requests by HTTP status and code.", "status", "code"),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "request_seconds",
+			Help: "Time from a request's header to its answer.", Buckets: latency}, []string{"class"}),
+		events:    counter("events_total", "Events by tenant, status and, for those not stored, code.", "tenant", "status", "code"),
+		conflicts: counter("event_id_conflicts_total", "Events refused because their id is taken by other content.", "tenant"),
+		keyErrors: counter("key_errors_total", "Requests refused because of key, signature, time or identity.", "code"),
+		publish: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "publish_seconds",
+			Help: "Time from a request's first publish to its last acknowledgement.", Buckets: latency}),
+	}
+	all := []prometheus.Collector{
+		m.requests, m.latency, m.events, m.conflicts, m.keyErrors, m.publish,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "events_in_flight",
+			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
+			Help: "Acknowledgements that came after their event was given up."}, func() float64 { return float64(pool.Late()) }),
+	}
+	var done []prometheus.Collector
+	undo = func() {
+		for _, c := range done {
+			r.Unregister(c)
+		}
+	}
+	if r == nil {
+		return m, undo, nil
+	}
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			undo()
+			return nil, nil, err
+		}
+		done = append(done, c)
+	}
+	return m, undo, nil
+}
+
+// Request counts one answer.
+func (m *metrics) Request(status int, code string, took time.Duration) {
+	m.requests.WithLabelValues(strconv.Itoa(status), code).Inc()
+	m.latency.WithLabelValues(strconv.Itoa(status/100) + "xx").Observe(took.Seconds())
+	if status == 401 || status == 403 {
+		m.keyErrors.WithLabelValues(code).Inc()
+	}
+}
+
+// Events counts outcomes.
+func (m *metrics) Events(tenant, status, code string, n int) {
+	m.events.WithLabelValues(tenant, status, code).Add(float64(n))
+	if code == uplink.CodeEventIDConflict {
+		m.conflicts.WithLabelValues(tenant).Add(float64(n))
+	}
+}
+
+// Published observes the time of one publish.
+func (m *metrics) Published(took time.Duration) { m.publish.Observe(took.Seconds()) }

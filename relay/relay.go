@@ -1,0 +1,302 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/relay/intake"
+	"github.com/weft-mesh/weft/relay/uplink"
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// Relay is one running edge of the mesh.
+type Relay struct {
+	o        Options
+	listener net.Listener
+	server   *http.Server
+	handler  *intake.Handler
+	pool     *uplink.Pool
+	undo     func() // unregisters the metrics
+
+	started  atomic.Bool
+	stopping atomic.Bool
+	stop     sync.Once
+	stopErr  error
+	quit     chan struct{}  // ends the watch over the control state
+	served   chan error     // the server's end, once
+	done     sync.WaitGroup // watch and server
+}
+
+// New binds the listen address. It accepts nothing before Start; Stop releases what New took.
+func New(o Options) (*Relay, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	r := &Relay{o: o, quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
+	if err := r.assemble(); err != nil {
+		r.release()
+		return nil, err
+	}
+	return r, nil
+}
+
+// assemble makes the parts from the bottom up; release takes back those that were made.
+func (r *Relay) assemble() (err error) {
+	const op = "relay.new"
+	if r.listener, err = net.Listen("tcp", r.o.Listen); err != nil {
+		return &fault.Error{Op: op, Kind: fault.Unavailable, Code: "listen", Detail: "cannot listen on " + r.o.Listen, Err: err}
+	}
+	up := uplink.DefaultOptions()
+	up.Region, up.Connect, up.Logger, up.Now = r.o.Origin, r.o.Connect, r.o.Logger, r.o.Now
+	up.Window, up.AckTimeout, up.DigestTimeout = r.o.Limits.Window, r.o.Limits.AckTimeout, r.o.Limits.DigestTimeout
+	if r.pool, err = uplink.New(up); err != nil {
+		return err
+	}
+	m, undo, err := newMetrics(r.o.Registerer, r.pool)
+	if err != nil {
+		return fault.Wrap(op, fault.Invalid, err)
+	}
+	r.undo = undo
+	hosts, err := r.hosts()
+	if err != nil {
+		return err
+	}
+	limits := intake.DefaultLimits()
+	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
+	r.handler, err = intake.New(intake.Options{
+		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Sealer: r.o.Sealer,
+		Limits: limits, Recorder: m, Logger: r.o.Logger, Now: r.o.Now,
+	})
+	if err != nil {
+		return err
+	}
+	r.server = r.newServer()
+	return nil
+}
+
+func (r *Relay) release() {
+	if r.listener != nil {
+		_ = r.listener.Close()
+	}
+	if r.pool != nil {
+		r.pool.Close()
+	}
+	r.undo()
+}
+
+// newServer hardens net/http: time and size of everything that a peer controls is bounded.
+func (r *Relay) newServer() *http.Server {
+	l := &r.o.Limits
+	conf := r.o.TLS.Clone()
+	conf.ClientAuth = tls.RequireAndVerifyClientCert
+	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	conf.VerifyConnection = chain(conf.VerifyConnection, verifyClient)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Server{
+		Handler:           r.handler,
+		TLSConfig:         conf,
+		Protocols:         protocols,
+		ReadHeaderTimeout: l.ReadTimeout,
+		ReadTimeout:       l.ReadTimeout,
+		// a request may be read, wait for its acknowledgements and for the comparison of its duplicates
+		WriteTimeout:   2*l.ReadTimeout + 2*l.AckTimeout + 2*l.DigestTimeout,
+		IdleTimeout:    l.IdleTimeout,
+		MaxHeaderBytes: l.HeaderBytes,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: l.Streams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		ErrorLog:       log.New(serverLog{r.o.Logger}, "", 0),
+	}
+}
+
+// verifyClient runs on every connection, resumed ones too, for which the certificate hooks do not run.
+func verifyClient(s tls.ConnectionState) error {
+	if len(s.PeerCertificates) == 0 || len(s.VerifiedChains) == 0 {
+		return errors.New("the client's certificate is not verified")
+	}
+	return nil
+}
+
+func chain(a, b func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	if a == nil {
+		return b
+	}
+	return func(s tls.ConnectionState) error { return errors.Join(a(s), b(s)) }
+}
+
+// serverLog takes net/http's lines: broken handshakes and connections, each the peer's fault.
+type serverLog struct{ log *zap.Logger }
+
+func (l serverLog) Write(b []byte) (int, error) {
+	l.log.Debug("connection failed", zap.ByteString("reason", b[:min(len(b), 300)]))
+	return len(b), nil
+}
+
+// hosts are the configured names or else the listen address and the certificate's names.
+func (r *Relay) hosts() ([]string, error) {
+	address := r.listener.Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fault.Wrap("relay.new", fault.Internal, err)
+	}
+	if len(r.o.Hosts) > 0 {
+		return withPort(r.o.Hosts, port), nil
+	}
+	names := []string{address, r.o.Listen}
+	if cert := r.certificate(); cert != nil {
+		for _, name := range cert.DNSNames {
+			names = append(names, net.JoinHostPort(name, port))
+		}
+		for _, ip := range cert.IPAddresses {
+			names = append(names, net.JoinHostPort(ip.String(), port))
+		}
+	}
+	return names, nil
+}
+
+// withPort lets a name without port stand for itself, which is what clients send for port 443, and for
+// itself with the port that the relay listens on.
+func withPort(names []string, port string) []string {
+	var out []string
+	for _, name := range names {
+		out = append(out, name)
+		if _, _, err := net.SplitHostPort(name); err != nil {
+			bare := name
+			if n := len(name); n > 1 && name[0] == '[' && name[n-1] == ']' {
+				bare = name[1 : n-1]
+			}
+			out = append(out, net.JoinHostPort(bare, port))
+		}
+	}
+	return out
+}
+
+func (r *Relay) certificate() *x509.Certificate {
+	var cert *tls.Certificate
+	if get := r.o.TLS.GetCertificate; get != nil {
+		cert, _ = get(&tls.ClientHelloInfo{})
+	} else if len(r.o.TLS.Certificates) > 0 {
+		cert = &r.o.TLS.Certificates[0]
+	}
+	if cert == nil || len(cert.Certificate) == 0 {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return leaf
+}
+
+// Addr is the address that the relay listens on.
+func (r *Relay) Addr() string { return r.listener.Addr().String() }
+
+// Start serves until Stop.
+func (r *Relay) Start() error {
+	if r.stopping.Load() || !r.started.CompareAndSwap(false, true) {
+		return fault.New("relay.start", fault.Conflict, "started", "the relay was started or stopped before")
+	}
+	r.done.Go(r.watch)
+	r.done.Go(func() {
+		err := r.server.ServeTLS(r.listener, "", "")
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		r.served <- err
+	})
+	r.o.Logger.Info("relay listens", zap.String("address", r.Addr()), zap.String("region", r.o.Origin), zap.String("id", r.o.ID))
+	return nil
+}
+
+// watch drops what belongs to tenants and keys that are gone, at every change of the control state.
+func (r *Relay) watch() {
+	for {
+		changed := r.o.Control.Changed()
+		state := r.o.Control.State()
+		r.handler.Forget(state)
+		r.pool.Retain(func(tenant string) bool {
+			t, ok := state.Tenant(tenant)
+			return ok && t.In(r.o.Origin)
+		})
+		select {
+		case <-changed:
+		case <-r.quit:
+			return
+		}
+	}
+}
+
+// Stop takes no new connection, lets the requests under way finish until ctx ends, and then closes
+// everything. A request that was answered is stored; one cut off by ctx has no answer. It is idempotent
+// and waits for the first call's end.
+func (r *Relay) Stop(ctx context.Context) error {
+	r.stop.Do(func() {
+		r.stopping.Store(true)
+		if r.started.Load() {
+			if err := r.server.Shutdown(ctx); err != nil {
+				r.stopErr = fault.Wrap("relay.stop", fault.Unavailable, errors.Join(err, ignoreClosed(r.server.Close())))
+			}
+		}
+		close(r.quit)
+		r.done.Wait()
+		r.release()
+	})
+	return r.stopErr
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// drainTime is how long Run lets requests finish: longer than the slowest of them may take.
+const drainTime = 15 * time.Second
+
+// Run starts the relay, serves until ctx ends, and stops it.
+func (r *Relay) Run(ctx context.Context) error {
+	if err := r.Start(); err != nil {
+		return err
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-r.served:
+		err = fault.Wrap("relay.serve", fault.Internal, err)
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return errors.Join(err, r.Stop(stop))
+}
+
+// Ready lists why producers should not be sent here; an empty list means that they may.
+func (r *Relay) Ready() (reasons []string) {
+	switch {
+	case r.stopping.Load():
+		reasons = append(reasons, "the relay is stopping")
+	case !r.started.Load():
+		reasons = append(reasons, "the relay is not started")
+	}
+	if r.o.Control.State().Regions[r.o.Origin] == nil {
+		reasons = append(reasons, "the control state does not name region "+r.o.Origin+" yet")
+	}
+	// one tenant without a connection is that tenant's trouble
+	if down, all := r.pool.Down(); all {
+		reasons = append(reasons, "no connection to the streams of "+strings.Join(down, ", "))
+	}
+	return reasons
+}
