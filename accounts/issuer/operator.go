@@ -102,7 +102,7 @@ func newSeed(create func() (nkeys.KeyPair, error)) (keyring.Secret, error) {
 	if err != nil {
 		return nil, fault.Wrap("nkey.new", fault.Internal, err)
 	}
-	return seed, nil
+	return append(keyring.Secret(nil), seed...), nil // the pair is wiped with the slice that it handed out
 }
 
 // fromSeed reads a seed of the wanted kind. The key pair keeps a copy: wiping it leaves seed as it is.

@@ -79,4 +79,6 @@ func (k *Key) Usable(now time.Time) error {
 func (k *Key) Allows(algorithm string) bool { return slices.Contains(k.Algorithms, algorithm) }
 
 // MaySend says whether the key may send to the topic.
-func (k *Key) MaySend(topic string) bool { return len(k.Topics) == 0 || slices.Contains(k.Topics, topic) }
+func (k *Key) MaySend(topic string) bool {
+	return len(k.Topics) == 0 || slices.Contains(k.Topics, topic)
+}

@@ -46,7 +46,7 @@ type Broker struct {
 // running is one life of the server; nothing in it changes after Start.
 type running struct {
 	server             *server.Server
-	resolver           *resolver
+	resolver           *server.DirAccResolver
 	lock               io.Closer
 	clientURL, leafURL string
 }

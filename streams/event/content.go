@@ -3,115 +3,273 @@ package event
 import (
 	"bytes"
 	"strconv"
+	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
-// fill checks the members that were found and moves them into e. The five texts share one allocation.
-func (s *scanner) fill(e *Event) *Error {
-	f := &s.found
-	for _, need := range []struct {
-		there   bool
-		pointer string
-	}{
-		{f.id != nil, "/event_id"}, {f.typ != nil, "/event_type"}, {f.version != nil, "/schema_version"}, {f.occurred != nil, "/occurred_at"},
-		{f.key, "/key"}, {f.user != nil, "/key/user_id"}, {f.payload, "/payload"},
-	} {
-		if !need.there {
-			return &Error{Code: CodeMissingField, Pointer: need.pointer, Detail: "this member is required"}
-		}
-	}
-	id, typ, version, user := plain(f.id), plain(f.typ), plain(f.version), plain(f.user)
-	if err := checkTexts(id, typ, version, user); err != nil {
-		return err
-	}
-	text := make([]byte, 0, len(id)+len(typ)+len(version)+len(user))
-	text = append(append(append(append(text, id...), typ...), version...), user...)
-	all := string(text)
-	e.ID, all = all[:len(id)], all[len(id):]
-	e.Type, all = all[:len(typ)], all[len(typ):]
-	e.SchemaVersion, e.UserID = all[:len(version)], all[len(version):]
-	if err := e.occurred(plain(f.occurred)); err != nil {
-		return err
-	}
-	return e.sequence(f.seq, f.epoch)
+// fields is a set of the members that mean something.
+type fields uint16
+
+const (
+	fieldID fields = 1 << iota
+	fieldType
+	fieldVersion
+	fieldOccurredAt
+	fieldKey
+	fieldUserID // in key
+	fieldPayload
+	fieldCtx
+	fieldSourceSeq
+	fieldSourceEpoch
+)
+
+// member says how one of them is called and refused.
+type member struct {
+	field   fields
+	pointer string
+	code    string // of a value outside the grammar
+	grammar string
 }
 
-func checkTexts(id, typ, version, user []byte) *Error {
-	switch {
-	case !validID(id):
-		return &Error{Code: CodeEventID, Pointer: "/event_id", Detail: "an event_id is 1 to 128 of A-Z a-z 0-9 _ . : -"}
-	case !validType(typ):
-		return &Error{Code: CodeEventType, Pointer: "/event_type", Detail: "an event_type is tokens of a-z 0-9 _ joined by dots, at most 128 bytes"}
-	case !validSemver(version):
-		return &Error{Code: CodeSchemaVersion, Pointer: "/schema_version", Detail: "a schema_version is semantic, such as 1.0.0"}
-	case !validUser(user):
-		return &Error{Code: CodeUserID, Pointer: "/key/user_id", Detail: "a user_id is 1 to 256 bytes without control characters"}
+// members in the order in which their absence is told.
+var members = [...]member{
+	{fieldID, "/event_id", CodeEventID, "must be 1 to 128 characters of A-Z a-z 0-9 _ . : -"},
+	{fieldType, "/event_type", CodeEventType, "must be at most 128 characters: words of a-z 0-9 _ joined by single dots"},
+	{fieldVersion, "/schema_version", CodeSchemaVersion, "must be a semantic version of at most 64 characters, such as 1.0.0"},
+	{fieldOccurredAt, "/occurred_at", CodeOccurredAt, "must be an RFC 3339 time in UTC, such as 2026-01-31T23:59:59.123Z"},
+	{fieldUserID, "/key/user_id", CodeUserID, "must be 1 to 256 bytes without control characters"},
+	{fieldPayload, "/payload", CodeWrongType, "must be an object"},
+	{fieldKey, "/key", CodeWrongType, "must be an object"},
+	{fieldCtx, "/ctx", CodeWrongType, "must be an object (leave it out where there is none)"},
+	{fieldSourceSeq, "/source_seq", CodeSourceSeq, "must be a whole number from 0 to 18446744073709551615, in digits"},
+	{fieldSourceEpoch, "/source_epoch", CodeSourceSeq, "must be a whole number from 0 to 18446744073709551615, in digits"},
+}
+
+// required members; a missing key is told as its user_id.
+const required = fieldID | fieldType | fieldVersion | fieldOccurredAt | fieldUserID | fieldPayload
+
+func describe(f fields) *member {
+	for i := range members {
+		if members[i].field == f {
+			return &members[i]
+		}
+	}
+	panic("event: member without description")
+}
+
+// wrong refuses a value outside the grammar of a member.
+func (d *decoder) wrong(f fields) {
+	m := describe(f)
+	d.refuse(m.code, m.pointer, m.pointer[1:]+" "+m.grammar)
+}
+
+// mistyped refuses a value of another JSON type, and reads over it.
+func (d *decoder) mistyped(f fields, want string) *Error {
+	m := describe(f)
+	d.refuse(CodeWrongType, m.pointer, m.pointer[1:]+" must be "+want+", this is "+kindName(d.json.PeekKind()))
+	return d.skip()
+}
+
+func (d *decoder) requireAll(seen fields) {
+	for _, m := range members {
+		if required&^seen&m.field != 0 {
+			if m.field == fieldUserID && seen&fieldKey != 0 {
+				continue // told when key was read
+			}
+			d.refuse(CodeMissingField, m.pointer, m.pointer[1:]+" is required")
+		}
+	}
+}
+
+// name reads a member's name; 0 where it means nothing.
+func (d *decoder) name() (fields, *Error) {
+	quoted, err := d.json.ReadValue()
+	if err != nil {
+		return 0, d.syntax(err)
+	}
+	if bytes.IndexByte(quoted, '\\') >= 0 {
+		plain, _ := jsontext.AppendUnquote(nil, quoted) // the tokenizer accepted it
+		return fieldOf(plain), nil
+	}
+	return fieldOf(quoted[1 : len(quoted)-1]), nil
+}
+
+func fieldOf(name []byte) fields {
+	switch string(name) {
+	case "event_id":
+		return fieldID
+	case "event_type":
+		return fieldType
+	case "schema_version":
+		return fieldVersion
+	case "occurred_at":
+		return fieldOccurredAt
+	case "key":
+		return fieldKey
+	case "payload":
+		return fieldPayload
+	case "ctx":
+		return fieldCtx
+	case "source_seq":
+		return fieldSourceSeq
+	case "source_epoch":
+		return fieldSourceEpoch
+	}
+	return 0
+}
+
+// member reads the value of a member that means something.
+func (d *decoder) member(f fields, e *Event, s *spans) *Error {
+	switch f {
+	case fieldID:
+		return d.string(f, &s.id, validID)
+	case fieldType:
+		return d.string(f, &s.typ, subject.ValidType[[]byte])
+	case fieldVersion:
+		return d.string(f, &s.version, validVersion)
+	case fieldOccurredAt:
+		var at span
+		fatal := d.string(f, &at, func(text []byte) (ok bool) {
+			e.OccurredAt, ok = parseTime(text)
+			return ok
+		})
+		d.text = d.text[:len(d.text)-int(at.length)] // the time itself is kept, not its text
+		return fatal
+	case fieldKey:
+		return d.key(s)
+	case fieldSourceSeq:
+		n, ok, fatal := d.integer(f)
+		e.SourceSeq, e.HasSourceSeq = n, ok
+		return fatal
+	case fieldSourceEpoch:
+		n, _, fatal := d.integer(f)
+		e.SourceEpoch = n
+		return fatal
+	default: // payload, ctx
+		if d.json.PeekKind() != jsontext.KindBeginObject {
+			return d.mistyped(f, "an object")
+		}
+		return d.skip()
+	}
+}
+
+// key reads the object that holds user_id.
+func (d *decoder) key(s *spans) *Error {
+	if d.json.PeekKind() != jsontext.KindBeginObject {
+		return d.mistyped(fieldKey, "an object")
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return d.syntax(err)
+	}
+	found := false
+	for d.json.PeekKind() != jsontext.KindEndObject {
+		quoted, err := d.json.ReadValue()
+		if err != nil {
+			return d.syntax(err)
+		}
+		if name, _ := jsontext.AppendUnquote(make([]byte, 0, 32), quoted); string(name) == "user_id" {
+			found = true
+			if fatal := d.string(fieldUserID, &s.user, validUserID); fatal != nil {
+				return fatal
+			}
+		} else if fatal := d.skip(); fatal != nil {
+			return fatal
+		}
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return d.syntax(err)
+	}
+	if !found {
+		d.refuse(CodeMissingField, "/key/user_id", "key/user_id is required")
 	}
 	return nil
 }
 
-func (e *Event) occurred(b []byte) *Error {
-	utc := bytes.HasSuffix(b, []byte("Z")) || bytes.HasSuffix(b, []byte("+00:00"))
-	if !utc || e.OccurredAt.UnmarshalText(b) != nil {
-		return &Error{Code: CodeOccurredAt, Pointer: "/occurred_at", Detail: "occurred_at is RFC 3339 in UTC, such as 2026-01-31T12:00:00.5Z"}
+// string reads a string, keeps its text where valid says so, and refuses it where not.
+func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
+	if d.json.PeekKind() != jsontext.KindString {
+		return d.mistyped(f, "a string")
 	}
-	e.OccurredAt = e.OccurredAt.UTC()
+	quoted, err := d.json.ReadValue()
+	if err != nil {
+		return d.syntax(err)
+	}
+	start := len(d.text)
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		d.text = append(d.text, quoted[1:len(quoted)-1]...)
+	} else {
+		d.text, _ = jsontext.AppendUnquote(d.text, quoted) // the tokenizer accepted it
+	}
+	if !valid(d.text[start:]) {
+		d.text = d.text[:start]
+		d.wrong(f)
+		return nil
+	}
+	*at = span{uint32(start), uint32(len(d.text) - start)}
 	return nil
 }
 
-func (e *Event) sequence(seq, epoch []byte) *Error {
-	var err error
-	if seq != nil {
-		e.HasSourceSeq = true
-		if e.SourceSeq, err = strconv.ParseUint(string(seq), 10, 64); err != nil {
-			return &Error{Code: CodeSourceSeq, Pointer: "/source_seq", Detail: "source_seq is a whole number from 0"}
-		}
+// integer reads a whole number that is not negative.
+func (d *decoder) integer(f fields) (n uint64, ok bool, fatal *Error) {
+	if d.json.PeekKind() != jsontext.KindNumber {
+		return 0, false, d.mistyped(f, "a number")
 	}
-	if epoch != nil {
-		if e.SourceEpoch, err = strconv.ParseUint(string(epoch), 10, 64); err != nil {
-			return &Error{Code: CodeSourceSeq, Pointer: "/source_epoch", Detail: "source_epoch is a whole number from 0"}
-		}
+	start := d.next()
+	if fatal := d.skip(); fatal != nil {
+		return 0, false, fatal
 	}
-	return nil
+	n, err := strconv.ParseUint(string(d.body[start:d.json.InputOffset()]), 10, 64)
+	if err != nil {
+		d.wrong(f)
+		return 0, false, nil
+	}
+	return n, true, nil
 }
+
+// span is a piece of decoder.text.
+type span struct{ start, length uint32 }
+
+// spans are the texts of one event.
+type spans struct{ id, typ, version, user span }
+
+// bind gives the event its strings. They share one allocation.
+func (s *spans) bind(text string, e *Event) {
+	cut := func(p span) string { return text[p.start : p.start+p.length] }
+	e.ID, e.Type, e.SchemaVersion, e.UserID = cut(s.id), cut(s.typ), cut(s.version), cut(s.user)
+}
+
+// ValidID says whether s is an event id.
+func ValidID(s string) bool { return validID([]byte(s)) }
 
 func validID(b []byte) bool {
-	if len(b) == 0 || len(b) > MaxIDLen {
+	for _, c := range b {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c == '_' || c == '-' || c == '.' || c == ':' {
+			continue
+		}
 		return false
 	}
-	for _, c := range b {
-		if !lower(c) && !digit(c) && (c < 'A' || c > 'Z') && c != '_' && c != '.' && c != ':' && c != '-' {
-			return false
-		}
-	}
-	return true
+	return len(b) > 0 && len(b) <= MaxIDLen
 }
 
-func validType(b []byte) bool {
-	if len(b) == 0 || len(b) > MaxTypeLen {
-		return false
-	}
-	start := true
-	for _, c := range b {
-		switch {
-		case c == '.' && !start:
-			start = true
-		case lower(c) || digit(c) || c == '_':
-			start = false
-		default:
-			return false
-		}
-	}
-	return !start
-}
-
-func validUser(b []byte) bool {
+func validUserID(b []byte) bool {
 	if len(b) == 0 || len(b) > MaxUserIDLen {
 		return false
 	}
 	for i := 0; i < len(b); {
+		if b[i] < utf8.RuneSelf {
+			if b[i] < ' ' || b[i] == 0x7f {
+				return false
+			}
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(b[i:])
-		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+		if unicode.IsControl(r) {
 			return false
 		}
 		i += n
@@ -119,59 +277,65 @@ func validUser(b []byte) bool {
 	return true
 }
 
-// validSemver follows semver.org 2.0.0: three numbers without leading zeros, then pre-release and build.
-func validSemver(b []byte) bool {
-	if len(b) > 64 {
+// validVersion implements the grammar of Semantic Versioning 2.0.0.
+func validVersion(b []byte) bool {
+	if len(b) > MaxVersionLen {
 		return false
 	}
-	core, build, hasBuild := bytes.Cut(b, []byte("+"))
-	core, pre, hasPre := bytes.Cut(core, []byte("-"))
+	b, build, hasBuild := bytes.Cut(b, []byte{'+'})
+	core, pre, hasPre := bytes.Cut(b, []byte{'-'})
 	if hasBuild && !identifiers(build, false) || hasPre && !identifiers(pre, true) {
 		return false
 	}
-	parts := 0
-	for rest, more := core, true; more; parts++ {
-		var n []byte
-		n, rest, more = bytes.Cut(rest, []byte("."))
-		if !number(n) {
+	for i := range 3 {
+		part, rest, more := bytes.Cut(core, []byte{'.'})
+		if more != (i < 2) || !numeric(part) || leadingZero(part) {
 			return false
 		}
-	}
-	return parts == 3
-}
-
-func number(b []byte) bool {
-	for _, c := range b {
-		if !digit(c) {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 9 && (b[0] != '0' || len(b) == 1)
-}
-
-// identifiers checks dot-separated identifiers; strict ones refuse numbers with leading zeros.
-func identifiers(b []byte, strict bool) bool {
-	for rest, more := b, true; more; {
-		var id []byte
-		id, rest, more = bytes.Cut(rest, []byte("."))
-		if len(id) == 0 {
-			return false
-		}
-		numeric := true
-		for _, c := range id {
-			if !digit(c) {
-				numeric = false
-			}
-			if !digit(c) && !lower(c) && (c < 'A' || c > 'Z') && c != '-' {
-				return false
-			}
-		}
-		if strict && numeric && len(id) > 1 && id[0] == '0' {
-			return false
-		}
+		core = rest
 	}
 	return true
 }
 
-func lower(c byte) bool { return c >= 'a' && c <= 'z' }
-func digit(c byte) bool { return c >= '0' && c <= '9' }
+// identifiers checks the dotted words of a pre-release or a build; a numeric one of a pre-release has no
+// leading zero.
+func identifiers(b []byte, pre bool) bool {
+	for {
+		word, rest, more := bytes.Cut(b, []byte{'.'})
+		if len(word) == 0 || pre && numeric(word) && leadingZero(word) {
+			return false
+		}
+		for _, c := range word {
+			if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' {
+				return false
+			}
+		}
+		if !more {
+			return true
+		}
+		b = rest
+	}
+}
+
+func numeric(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func leadingZero(b []byte) bool { return len(b) > 1 && b[0] == '0' }
+
+// parseTime reads RFC 3339 in UTC. An unknown local offset (-00:00) is no UTC.
+func parseTime(b []byte) (time.Time, bool) {
+	if len(b) > MaxOccurredAtLen || !bytes.HasSuffix(b, []byte{'Z'}) && !bytes.HasSuffix(b, []byte("+00:00")) {
+		return time.Time{}, false
+	}
+	var t time.Time
+	if err := t.UnmarshalText(b); err != nil {
+		return time.Time{}, false
+	}
+	return t.UTC(), true
+}

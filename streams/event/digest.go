@@ -1,103 +1,97 @@
 package event
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"errors"
-	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Digest is the SHA-256 of what an event says: event_type, key, source_seq and payload in canonical form
-// (RFC 8785, but whole numbers are kept digit by digit). Two events of one id with different digests are a
-// conflict, not a duplicate. occurred_at is left out: a producer may stamp a retry anew.
+// Digest is the SHA-256 of what an event says: its event_type, key, source_seq and payload in canonical form
+// (RFC 8785, except that integers keep their digits, because two amounts beyond 2^53 that differ by one are
+// two amounts). Two events of one event_id with the same digest are copies; with others, a conflict. A member
+// that is missing is left out. The error is an *Error of Code syntax and the like: other content is not checked.
 func Digest(raw []byte) ([32]byte, error) {
-	picked, err := pick(raw)
-	if err != nil {
-		return [32]byte{}, err
+	d := acquire(raw)
+	defer d.release()
+	if d.json.PeekKind() != jsontext.KindBeginObject {
+		if fatal := d.skip(); fatal != nil {
+			return [32]byte{}, fatal
+		}
+		return [32]byte{}, &Error{Code: CodeNotObject, Detail: "an event is a JSON object"}
 	}
-	v := jsontext.Value(picked)
-	if err := v.Canonicalize(jsontext.CanonicalizeRawInts(false)); err != nil {
-		return [32]byte{}, err
+	said, fatal := d.said()
+	if fatal == nil {
+		fatal = d.end()
 	}
-	return sha256.Sum256(v), nil
+	if fatal != nil {
+		return [32]byte{}, fatal
+	}
+	buf := canonical.Get().(*jsontext.Value)
+	defer canonical.Put(buf)
+	*buf = said.object((*buf)[:0])
+	if err := buf.Canonicalize(jsontext.CanonicalizeRawInts(false)); err != nil {
+		return [32]byte{}, d.syntax(err) // it was accepted above
+	}
+	sum := sha256.Sum256(*buf)
+	if cap(*buf) > maxKeptText {
+		*buf = nil
+	}
+	return sum, nil
 }
 
-// pick copies the members that count into an object of their own.
-func pick(raw []byte) ([]byte, error) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, errors.Join(errors.New("an event is a JSON object"), err)
+var canonical = sync.Pool{New: func() any { return new(jsontext.Value) }}
+
+// content is what a digest covers: the values as they came, nil where missing.
+type content struct{ typ, key, payload, seq []byte }
+
+// object appends the members in canonical order.
+func (c *content) object(b []byte) []byte {
+	b = append(b, '{')
+	for _, m := range []struct {
+		name  string
+		value []byte
+	}{{`"event_type":`, c.typ}, {`"key":`, c.key}, {`"payload":`, c.payload}, {`"source_seq":`, c.seq}} {
+		if m.value == nil {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(b, m.name...), m.value...)
 	}
-	out := []byte{'{'}
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadValue()
-		if err != nil {
-			return nil, err
-		}
-		key := string(plain(name))
-		value, err := dec.ReadValue()
-		if err != nil {
-			return nil, err
-		}
-		switch key {
-		case "event_type", "key", "source_seq", "payload":
-			if len(out) > 1 {
-				out = append(out, ',')
-			}
-			out = append(strconv.AppendQuote(out, key), ':')
-			out = append(out, value...)
-		}
-	}
-	return append(out, '}'), nil
+	return append(b, '}')
 }
 
-// Lookup finds the string or number at a JSON pointer (RFC 6901), for routing keys other than key.user_id. A
-// number is returned as it is written.
-func Lookup(raw []byte, pointer string) (string, bool) {
-	if pointer == "" || pointer[0] != '/' {
-		return "", false
+// said reads the object that is next.
+func (d *decoder) said() (c content, fatal *Error) {
+	if _, err := d.json.ReadToken(); err != nil {
+		return c, d.syntax(err)
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
-	for token := range strings.SplitSeq(pointer[1:], "/") {
-		token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
-		if !descend(dec, token) {
-			return "", false
+	for d.json.PeekKind() != jsontext.KindEndObject {
+		f, fatal := d.name()
+		if fatal != nil {
+			return c, fatal
+		}
+		d.json.PeekKind()
+		start := d.next()
+		if fatal = d.skip(); fatal != nil {
+			return c, fatal
+		}
+		value := d.body[start:d.json.InputOffset()]
+		switch f {
+		case fieldType:
+			c.typ = value
+		case fieldKey:
+			c.key = value
+		case fieldPayload:
+			c.payload = value
+		case fieldSourceSeq:
+			c.seq = value
 		}
 	}
-	v, err := dec.ReadValue()
-	if err != nil || v.Kind() != '"' && v.Kind() != '0' {
-		return "", false
+	if _, err := d.json.ReadToken(); err != nil {
+		return c, d.syntax(err)
 	}
-	return string(plain(v)), true
-}
-
-// descend moves into the member or element that a pointer's token names.
-func descend(dec *jsontext.Decoder, token string) bool {
-	tok, err := dec.ReadToken()
-	if err != nil || tok.Kind() != '{' && tok.Kind() != '[' {
-		return false
-	}
-	object := tok.Kind() == '{'
-	for i := 0; ; i++ {
-		if k := dec.PeekKind(); k == '}' || k == ']' || k == 0 {
-			return false
-		}
-		here := strconv.Itoa(i)
-		if object {
-			name, err := dec.ReadValue()
-			if err != nil {
-				return false
-			}
-			here = string(plain(name))
-		}
-		if here == token {
-			return true
-		}
-		if dec.SkipValue() != nil {
-			return false
-		}
-	}
+	return c, nil
 }

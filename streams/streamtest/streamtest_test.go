@@ -31,14 +31,6 @@ func TestPortsAreDisjoint(t *testing.T) {
 	}
 }
 
-func TestPortsAreFreedWithTheTest(t *testing.T) {
-	var first int
-	t.Run("hold", func(t *testing.T) { first = streamtest.Ports(t).Base() })
-	if again := streamtest.Ports(t).Base(); again > first {
-		t.Errorf("block %d was not given back: got %d", first, again)
-	}
-}
-
 func TestServerKeepsDataOverRestart(t *testing.T) {
 	s := streamtest.Server(t)
 	conn, js := s.Stream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})

@@ -71,10 +71,8 @@ func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	tel.Check("relay", r.Ready)
-	start, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := r.Start(start); err != nil {
+	tel.Check("relay", r.Check)
+	if err := r.Start(); err != nil {
 		return err
 	}
 	log.Info("relay ready", zap.String("region", c.Region), zap.String("https", r.Addr()))

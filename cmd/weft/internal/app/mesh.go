@@ -222,8 +222,8 @@ func (m *Mesh) startRelays(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
-		r.telemetry.Check("relay", r.relay.Ready)
-		if err := r.relay.Start(ctx); err != nil {
+		r.telemetry.Check("relay", r.relay.Check)
+		if err := r.relay.Start(); err != nil {
 			return err
 		}
 		m.say("region %s: relay https://%s", r.name, m.opts.addr(i, portRelay))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,6 +103,14 @@ func openControl(ctx context.Context, conn *nats.Conn, region string, log *zap.L
 	}
 }
 
+// Check is nil when the relay serves, and says what is missing otherwise.
+func (r *Relay) Check() error {
+	if reasons := r.Ready(); len(reasons) > 0 {
+		return errors.New(strings.Join(reasons, "; "))
+	}
+	return nil
+}
+
 // Stop drains the relay, then closes its connections.
 func (r *Relay) Stop(ctx context.Context) error {
 	err := r.Relay.Stop(ctx)
@@ -132,19 +141,8 @@ func (d *dialer) connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			d.log.Warn("connection to the hub", zap.String("account", name), zap.Error(err))
 		}))
-	conn, err := nats.Connect(joinURLs(d.urls), opts...)
+	conn, err := nats.Connect(strings.Join(d.urls, ","), opts...)
 	return conn, fault.Wrap("relay.connect "+name, fault.Unavailable, err)
-}
-
-func joinURLs(urls []string) string {
-	s := ""
-	for i, u := range urls {
-		if i > 0 {
-			s += ","
-		}
-		s += u
-	}
-	return s
 }
 
 // tenant connects into a tenant's account. The key pair is made here and never leaves the process; the hub

@@ -1,0 +1,420 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/accounts/signature"
+	"github.com/weft-mesh/weft/relay/client"
+	"github.com/weft-mesh/weft/streams/event"
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var secret = keyring.Secret("0123456789abcdef0123456789abcdef")
+
+// step is what the fake relay does with one request.
+type step func(w http.ResponseWriter, lines [][]byte)
+
+// fake is a relay that stores in memory and follows a script; after the script it stores everything.
+type fake struct {
+	t        testing.TB
+	server   *httptest.Server
+	mu       sync.Mutex
+	script   []step
+	stored   map[string]int // event id -> how often it was new
+	order    []string
+	requests []string // request ids
+	types    []string // content types
+}
+
+func newFake(t testing.TB, script ...step) *fake {
+	f := &fake{t: t, script: script, stored: map[string]int{}}
+	f.server = httptest.NewUnstartedServer(f)
+	f.server.EnableHTTP2 = true
+	f.server.Config.ErrorLog = nil
+	f.server.StartTLS()
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	signed := signature.Request{
+		Kid: r.Header.Get(signature.KeyID), Timestamp: r.Header.Get(signature.Timestamp), RequestID: r.Header.Get(signature.RequestID),
+		Method: r.Method, Host: r.Host, Target: r.RequestURI, ContentType: r.Header.Get("Content-Type"), BodySHA256: sha256.Sum256(body),
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !signature.Verify(secret, &signed, r.Header.Get(signature.Signature)) || slices.Contains(f.requests, signed.RequestID) {
+		problem(w, http.StatusUnauthorized, "signature_invalid", "")
+		return
+	}
+	f.requests, f.types = append(f.requests, signed.RequestID), append(f.types, signed.ContentType)
+	lines := [][]byte{body}
+	if signed.ContentType == "application/x-ndjson" {
+		lines = slices.Collect(bytes.Lines(body))
+	}
+	do := f.store
+	if len(f.script) > 0 {
+		do, f.script = f.script[0], f.script[1:]
+	}
+	do(w, lines)
+}
+
+// keep stores a line and says whether it was new.
+func (f *fake) keep(line []byte) (id string, fresh bool) {
+	id, ok := event.Lookup(line, "/event_id")
+	if !ok {
+		f.t.Errorf("an event without id arrived: %.80s", line)
+	}
+	f.stored[id]++
+	if f.stored[id] == 1 {
+		f.order = append(f.order, id)
+	}
+	return id, f.stored[id] == 1
+}
+
+func (f *fake) store(w http.ResponseWriter, lines [][]byte) {
+	stored := 0
+	var listed []string
+	for i, line := range lines {
+		id, fresh := f.keep(line)
+		if fresh {
+			stored++
+		} else {
+			listed = append(listed, fmt.Sprintf(`{"index":%d,"event_id":%q,"status":"duplicate","region":"eu","seq":7}`, i, id))
+		}
+		if len(lines) == 1 {
+			status := map[bool]string{true: "stored", false: "duplicate"}[fresh]
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = fmt.Fprintf(w, `{"event_id":%q,"status":%q,"region":"eu","stream":"EVENTS","seq":3,"ack":"stored"}`, id, status)
+			return
+		}
+	}
+	_, _ = fmt.Fprintf(w, `{"stored":%d,"duplicates":%d,"ack":"stored","results":[%s]}`, stored, len(listed), strings.Join(listed, ","))
+}
+
+func (f *fake) storeThenBreak(_ http.ResponseWriter, lines [][]byte) {
+	for _, line := range lines {
+		f.keep(line)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func breakFirst(http.ResponseWriter, [][]byte) { panic(http.ErrAbortHandler) }
+
+func problem(w http.ResponseWriter, status int, code, extra string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, `{"type":"urn:weft:problem:%s","status":%d,"code":%q,"detail":"because"%s}`, code, status, code, extra)
+}
+
+func answers(status int, code, extra string) step {
+	return func(w http.ResponseWriter, _ [][]byte) { problem(w, status, code, extra) }
+}
+
+func newClient(t testing.TB, f *fake, change func(*client.Options)) *client.Client {
+	o := client.DefaultOptions()
+	o.URL, o.Kid, o.Secret = f.server.URL, "acme-1", secret
+	o.TLS = f.server.Client().Transport.(*http.Transport).TLSClientConfig
+	o.MinBackoff, o.MaxBackoff = time.Millisecond, 5*time.Millisecond
+	if change != nil {
+		change(&o)
+	}
+	c, err := client.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func makeEvents(n int) [][]byte {
+	out := make([][]byte, n)
+	for i := range out {
+		out[i] = fmt.Appendf(nil, `{"event_id":"e-%d","key":{"user_id":"u-%d"}}`, i, i%7)
+	}
+	return out
+}
+
+func statuses(rs []client.Result) map[client.Status]int {
+	m := map[client.Status]int{}
+	for i, r := range rs {
+		if r.Index != i || r.EventID != "e-"+strconv.Itoa(i) {
+			m["misplaced"]++
+		}
+		m[r.Status]++
+	}
+	return m
+}
+
+func TestSendEndsStoredWhateverFails(t *testing.T) {
+	partly := func(w http.ResponseWriter, _ [][]byte) {
+		_, _ = io.WriteString(w, `{"stored":1,"results":[{"index":1,"status":"unavailable","code":"overloaded"},{"index":2,"status":"rejected","code":"topic_denied","detail":"no","pointer":"/event_type"}]}`)
+	}
+	for _, c := range []struct {
+		name   string
+		n      int
+		script func(f *fake) []step
+		want   map[client.Status]int
+	}{
+		{"all is well", 1200, nil, map[client.Status]int{client.Stored: 1200}},
+		{"one event", 1, nil, map[client.Status]int{client.Stored: 1}},
+		{"connection breaks before storing", 3, func(*fake) []step { return []step{breakFirst, breakFirst} }, map[client.Status]int{client.Stored: 3}},
+		{"connection breaks after storing", 3, func(f *fake) []step { return []step{f.storeThenBreak} }, map[client.Status]int{client.Duplicate: 3}},
+		{"one event, breaks after storing", 1, func(f *fake) []step { return []step{f.storeThenBreak} }, map[client.Status]int{client.Duplicate: 1}},
+		{"503 problem", 2, func(*fake) []step { return []step{answers(503, "overloaded", "")} }, map[client.Status]int{client.Stored: 2}},
+		{"503 with results", 2, func(*fake) []step {
+			return []step{answers(503, "overloaded", `,"stored":0,"results":[{"index":0,"status":"unavailable","code":"overloaded"},{"index":1,"status":"rejected","code":"wrong_type"}]`)}
+		}, map[client.Status]int{client.Stored: 1, client.Rejected: 1}},
+		{"429, 500, 502", 2, func(*fake) []step {
+			return []step{answers(429, "limited", ""), answers(500, "internal", ""), answers(502, "", "")}
+		}, map[client.Status]int{client.Stored: 2}},
+		{"some unavailable, some rejected", 3, func(*fake) []step { return []step{partly} },
+			map[client.Status]int{client.Stored: 2, client.Rejected: 1}},
+		{"too large is halved", 4, func(*fake) []step { return []step{answers(413, "too_large", ""), answers(413, "too_large", "")} },
+			map[client.Status]int{client.Stored: 4}},
+		{"one event conflicts", 1, func(*fake) []step { return []step{answers(409, "event_id_conflict", "")} }, map[client.Status]int{client.Rejected: 1}},
+		{"one event is wrong", 1, func(*fake) []step {
+			return []step{answers(422, "wrong_type", `,"errors":[{"index":0,"pointer":"/payload"}]`)}
+		}, map[client.Status]int{client.Rejected: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t)
+			if c.script != nil {
+				f.script = c.script(f)
+			}
+			got, err := newClient(t, f, nil).Send(t.Context(), makeEvents(c.n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := statuses(got); fmt.Sprint(s) != fmt.Sprint(c.want) {
+				t.Errorf("%v, want %v", s, c.want)
+			}
+			for _, r := range got {
+				if r.Status == client.Rejected && r.Code == "" {
+					t.Errorf("%+v is rejected without a code", r)
+				}
+			}
+		})
+	}
+}
+
+func TestSendStopsAtRefusal(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		kind   fault.Kind
+	}{
+		{401, "timestamp_skew", fault.Unauthenticated}, {403, "identity_mismatch", fault.Denied},
+		{421, "host_unknown", fault.Invalid}, {404, "not_found", fault.NotFound}, {400, "header_repeated", fault.Invalid},
+	} {
+		f := newFake(t, answers(c.status, c.code, ""))
+		got, err := newClient(t, f, func(o *client.Options) { o.BatchEvents = 2 }).Send(t.Context(), makeEvents(5))
+		if fault.KindOf(err) != c.kind || fault.CodeOf(err) != c.code {
+			t.Errorf("%d: error %v (%v)", c.status, err, fault.KindOf(err))
+		}
+		if s := statuses(got); s[client.Unknown] != 5 || len(f.requests) != 1 {
+			t.Errorf("%d: %v after %d requests", c.status, s, len(f.requests))
+		}
+	}
+}
+
+func TestSendGivesUp(t *testing.T) {
+	down := func(o *client.Options) { o.MaxRetries = 3 }
+	f := newFake(t, slices.Repeat([]step{answers(503, "overloaded", "")}, 10)...)
+	got, err := newClient(t, f, down).Send(t.Context(), makeEvents(3))
+	if fault.CodeOf(err) != "not_stored" || !strings.Contains(err.Error(), "overloaded") || len(f.requests) != 4 {
+		t.Errorf("error %v after %d requests", err, len(f.requests))
+	}
+	if s := statuses(got); s[client.Unknown] != 3 || got[0].Code != "overloaded" {
+		t.Errorf("%v, code %q", s, got[0].Code)
+	}
+
+	f = newFake(t, slices.Repeat([]step{answers(503, "overloaded", "")}, 1000)...)
+	_, err = newClient(t, f, func(o *client.Options) { o.Deadline, o.MaxRetries = 30*time.Millisecond, 1000 }).Send(t.Context(), makeEvents(3))
+	if fault.CodeOf(err) != "not_stored" {
+		t.Errorf("after the deadline: %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = newClient(t, newFake(t), nil).Send(ctx, makeEvents(3)); err == nil {
+		t.Error("no error although the context had ended")
+	}
+}
+
+func TestRetryAfterIsObeyed(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, _ [][]byte) {
+		w.Header().Set("Retry-After", "1")
+		problem(w, 503, "overloaded", "")
+	})
+	begin := time.Now()
+	if _, err := newClient(t, f, nil).Send(t.Context(), makeEvents(2)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("came back after %s, asked for 1s", took)
+	}
+}
+
+func TestContradictingAnswerIsNotBelieved(t *testing.T) {
+	f := newFake(t, func(w http.ResponseWriter, _ [][]byte) { _, _ = io.WriteString(w, `{"stored":1,"results":[]}`) })
+	got, err := newClient(t, f, nil).Send(t.Context(), makeEvents(3))
+	if fault.CodeOf(err) != "answer_malformed" || statuses(got)[client.Unknown] != 3 {
+		t.Errorf("%v, %v", err, statuses(got))
+	}
+}
+
+func TestEventsWithLineBreaksGoAloneAndUnchanged(t *testing.T) {
+	pretty := []byte("{\n \"event_id\": \"e-1\"\n}")
+	f := newFake(t)
+	events := [][]byte{[]byte(`{"event_id":"e-0"}`), pretty, []byte(`{"event_id":"e-2"}`), []byte(`{"event_id":"e-3"}`)}
+	got, err := newClient(t, f, nil).Send(t.Context(), events)
+	if err != nil || statuses(got)[client.Stored] != 4 {
+		t.Fatalf("%v, %v", err, statuses(got))
+	}
+	if want := []string{"application/json", "application/json", "application/x-ndjson"}; !slices.Equal(f.types, want) {
+		t.Errorf("content types %q, want %q", f.types, want)
+	}
+}
+
+func TestBatchesKeepTheirBounds(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.IntRange(0, 300), 1, 60).Draw(rt, "sizes")
+		maxEvents, maxBytes := rapid.IntRange(1, 10).Draw(rt, "events"), rapid.IntRange(1, 600).Draw(rt, "bytes")
+		lanes := rapid.IntRange(1, 4).Draw(rt, "lanes")
+		var events [][]byte
+		for i, n := range sizes {
+			events = append(events, fmt.Appendf(nil, `{"event_id":"e-%d","key":{"user_id":"u-%d"},"x":%q}`, i, i%5, strings.Repeat("x", n)))
+		}
+		f := newFake(t)
+		defer f.server.Close()
+		f.script = slices.Repeat([]step{func(w http.ResponseWriter, lines [][]byte) {
+			bytes := 0
+			for _, l := range lines {
+				bytes += len(l)
+			}
+			if len(lines) > maxEvents || len(lines) > 1 && bytes > maxBytes {
+				rt.Errorf("a batch of %d events, %d bytes", len(lines), bytes)
+			}
+			f.store(w, lines)
+		}}, len(sizes))
+		c := newClient(t, f, func(o *client.Options) { o.BatchEvents, o.BatchBytes, o.Concurrency = maxEvents, maxBytes, lanes })
+		defer c.Close()
+		got, err := c.Send(t.Context(), events)
+		if err != nil || statuses(got)[client.Stored] != len(sizes) {
+			rt.Fatalf("%v, %v", err, statuses(got))
+		}
+		last := map[int]int{}
+		for _, id := range f.order {
+			n, _ := strconv.Atoi(strings.TrimPrefix(id, "e-"))
+			if before, ok := last[n%5]; ok && before > n {
+				rt.Errorf("user %d: event %d came before event %d", n%5, before, n)
+			}
+			last[n%5] = n
+		}
+	})
+}
+
+func TestDriftIsNoticed(t *testing.T) {
+	f := newFake(t)
+	ahead := func(o *client.Options) { o.Now = func() time.Time { return time.Now().Add(100 * time.Second) } }
+	c := newClient(t, f, ahead)
+	if _, err := c.Send(t.Context(), makeEvents(2)); err != nil {
+		t.Fatal(err)
+	}
+	if d := c.Drift(); d < 99*time.Second || d > 101*time.Second {
+		t.Errorf("drift %s, want about 100s", d)
+	}
+}
+
+func TestOnResultsSeesEveryEventOnce(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[int]int{}
+	f := newFake(t, breakFirst)
+	c := newClient(t, f, func(o *client.Options) {
+		o.BatchEvents, o.Concurrency = 3, 3
+		o.OnResults = func(rs []client.Result) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range rs {
+				seen[r.Index]++
+			}
+		}
+	})
+	if _, err := c.Send(t.Context(), makeEvents(50)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if seen[i] != 1 {
+			t.Errorf("event %d was reported %d times", i, seen[i])
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for name, change := range map[string]func(*client.Options){
+		"no url":       func(o *client.Options) { o.URL = "" },
+		"plain http":   func(o *client.Options) { o.URL = "http://127.0.0.1:1" },
+		"kid":          func(o *client.Options) { o.Kid = "a b" },
+		"secret":       func(o *client.Options) { o.Secret = nil },
+		"batch":        func(o *client.Options) { o.BatchEvents = 0 },
+		"concurrency":  func(o *client.Options) { o.Concurrency = 0 },
+		"backoff":      func(o *client.Options) { o.MinBackoff = 0 },
+		"logger":       func(o *client.Options) { o.Logger = nil },
+		"max < min":    func(o *client.Options) { o.MaxBackoff = o.MinBackoff - 1 },
+		"retry budget": func(o *client.Options) { o.MaxRetries = -1 },
+	} {
+		o := client.DefaultOptions()
+		o.URL, o.Kid, o.Secret = "https://127.0.0.1:1", "k", secret
+		change(&o)
+		if _, err := client.New(o); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRelayThatIsNotThere(t *testing.T) {
+	o := client.DefaultOptions()
+	o.URL, o.Kid, o.Secret, o.TLS = "https://127.0.0.1:1", "k", secret, &tls.Config{}
+	o.MaxRetries, o.MinBackoff, o.MaxBackoff = 1, time.Millisecond, time.Millisecond
+	c, err := client.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got, err := c.Send(t.Context(), makeEvents(1))
+	if fault.KindOf(err) != fault.Unavailable || got[0].Status != client.Unknown || got[0].Code != "no_answer" {
+		t.Errorf("%v, %+v", err, got[0])
+	}
+	if text := fmt.Sprintf("%+v %v", got, errors.Unwrap(err)); strings.Contains(text, string(secret)) {
+		t.Error("the secret is in the answer")
+	}
+	if b, _ := json.Marshal(o.Secret); strings.Contains(string(b), string(secret)) {
+		t.Error("the secret marshals")
+	}
+}
