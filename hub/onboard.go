@@ -15,6 +15,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // TenantSpec asks for a tenant. Zero limits stand for the mesh's defaults.
@@ -247,7 +248,7 @@ func (h *Hub) RemoveTenant(ctx context.Context, name string, dryRun bool, by str
 		}
 	}
 	if ten := h.tenancyOf(name); ten != nil && ten.session != nil {
-		if s, err := ten.session.js.Stream(ctx, "EVENTS"); err == nil {
+		if s, err := ten.session.js.Stream(ctx, subject.EventsStream); err == nil {
 			r.Events, r.Bytes = s.CachedInfo().State.Msgs, s.CachedInfo().State.Bytes
 		}
 	}
@@ -255,7 +256,7 @@ func (h *Hub) RemoveTenant(ctx context.Context, name string, dryRun bool, by str
 		return r, nil
 	}
 	gone := *t
-	gone.State, gone.SigningSeed = accounts.Removed, ""
+	gone.State, gone.SigningSeed, gone.JWT = accounts.Removed, "", ""
 	if err := h.state.Put(ctx, control.KindTenant, name, gone, by); err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (s *AgeSealer) Open(sealed string) (Secret, error) {
 		return nil, fault.New(op, fault.Invalid, "sealed_malformed", "the sealed secret does not begin with %q", agePrefix)
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
 		return nil, fault.New(op, fault.Invalid, "sealed_malformed", "the sealed secret is not base64")
 	}
 	r, err := age.Decrypt(bytes.NewReader(raw), s.identity)

@@ -36,11 +36,17 @@ func Verify(secret []byte, r *Request, header string) bool {
 
 func sum(secret []byte, r *Request) (out [length]byte) {
 	var line [512]byte
-	m := hmac.New(sha256.New, secret)
-	m.Write(r.Append(line[:0]))
-	var mac [sha256.Size]byte
+	m := mac(secret, r.Append(line[:0]))
 	copy(out[:], prefix)
-	hex.Encode(out[len(prefix):], m.Sum(mac[:0]))
+	hex.Encode(out[len(prefix):], m[:])
+	return out
+}
+
+// mac is HMAC-SHA256 (RFC 2104).
+func mac(secret, message []byte) (out [sha256.Size]byte) {
+	m := hmac.New(sha256.New, secret)
+	m.Write(message)
+	m.Sum(out[:0])
 	return out
 }
 
