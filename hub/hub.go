@@ -54,11 +54,12 @@ type Hub struct {
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
 
-	dirty  chan struct{} // asks the reconcile loop for a round
-	cancel context.CancelFunc
-	loops  sync.WaitGroup
-	ready  atomic.Pointer[string] // nil once ready; else why not
-	stop   sync.Once
+	dirty   chan struct{} // asks the reconcile loop for a round
+	settled chan struct{} // tells the watch loop that there is something new to look at
+	cancel  context.CancelFunc
+	loops   sync.WaitGroup
+	ready   atomic.Pointer[string] // nil once ready; else why not
+	stop    sync.Once
 }
 
 // session is a connection of the hub into one account, with JetStream on it.
@@ -77,7 +78,7 @@ func New(o Options) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		opts: o, origin: origin, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1),
+		opts: o, origin: origin, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}

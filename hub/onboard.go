@@ -79,6 +79,10 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
+	// This server knows the account before any region hears of the tenant and dials its link.
+	if err := h.broker.StoreAccount(tenant.Account, tenant.JWT); err != nil {
+		return nil, err
+	}
 	// The tenant comes last: whoever sees it finds its key and routes there.
 	if spec.Routes != nil {
 		if err := h.state.Put(ctx, control.KindRoutes, spec.Name, spec.Routes, by); err != nil {

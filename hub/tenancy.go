@@ -188,6 +188,10 @@ func (h *Hub) open(ctx context.Context, t *tenancy) error {
 	h.mu.Lock()
 	t.stream = true
 	h.mu.Unlock()
+	select {
+	case h.settled <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

@@ -32,20 +32,27 @@ const (
 // and writes markers. It acts on the age of a source's activity, never on its lag, which is zero for a
 // source that never connected.
 func (h *Hub) watchLoop(ctx context.Context) {
-	tick := time.NewTicker(h.opts.WatchEvery)
-	defer tick.Stop()
 	var controlWatch watched
-	for {
+	for wait := firstWatch; ; {
 		if h.leads() {
 			h.watchAll(ctx, &controlWatch)
 		}
+		wait = min(2*wait, h.opts.WatchEvery)
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-h.settled:
+			timer.Stop()
+			wait = firstWatch
+		case <-timer.C:
 		}
 	}
 }
+
+// firstWatch is the first of the growing pauses after a change: a new link is up within a few of them.
+const firstWatch = 20 * time.Millisecond
 
 func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 	leaves := h.leaves()

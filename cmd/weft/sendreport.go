@@ -41,6 +41,8 @@ type sendReport struct {
 	listed  int
 	unsaid  int  // refused, but not listed
 	painted bool // the terminal shows a progress line
+
+	firstUnknown, lastUnknown int // lines, when sum.Unknown > 0
 }
 
 func newSendReport(w io.Writer, now func() time.Time) *sendReport {
@@ -70,8 +72,10 @@ func (r *sendReport) result(line inputLine, res client.Result) {
 		r.sum.Rejected++
 		r.list(line, res)
 	case client.Unknown:
-		r.sum.Unknown++
-		r.list(line, res)
+		if r.sum.Unknown++; r.sum.Unknown == 1 {
+			r.firstUnknown = line.number
+		}
+		r.firstUnknown, r.lastUnknown = min(r.firstUnknown, line.number), max(r.lastUnknown, line.number)
 	default:
 		r.sum.Stored++
 	}
@@ -93,9 +97,6 @@ func (r *sendReport) list(line inputLine, res client.Result) {
 		if p != "" {
 			parts = append(parts, p)
 		}
-	}
-	if res.Status == client.Unknown && res.Code == "" {
-		parts = append(parts, "not sent")
 	}
 	r.erase()
 	fmt.Fprintln(r.w, strings.Join(parts, ": "))
@@ -160,9 +161,6 @@ func (r *sendReport) missing() error {
 	if lost := r.sum.Rejected + r.sum.Unknown; lost > 0 {
 		return fmt.Errorf("%d of %s not stored", lost, counted(r.sum.Sent, "event"))
 	}
-	if r.sum.Sent == 0 {
-		return errorWithHint(fmt.Errorf("the input holds no event"), "it should have one JSON event on each line")
-	}
 	return nil
 }
 
@@ -173,6 +171,9 @@ func (r *sendReport) finish(out io.Writer, format string) error {
 	r.erase()
 	if r.unsaid > 0 {
 		fmt.Fprintf(r.w, "… and %d more\n", r.unsaid)
+	}
+	if r.sum.Unknown > 0 {
+		fmt.Fprintf(r.w, "lines %d to %d: %s not known to be stored\n", r.firstUnknown, r.lastUnknown, counted(r.sum.Unknown, "event"))
 	}
 	took := r.now().Sub(r.begin)
 	r.sum.Seconds, r.sum.LastLine = took.Seconds(), r.lastLine

@@ -24,22 +24,28 @@ const accountTimeout = 10 * time.Second
 // hub, and a neighbour that has not yet heard of a removal would bring the account back.
 const neverSync = 100 * 365 * 24 * time.Hour
 
-// unknownWait bounds how long a connection of an unknown account is kept waiting while the other servers are
-// asked; the server's own two seconds are a cheap nuisance for anybody. (The resolver's Fetch cannot be
-// replaced: a reload refuses resolvers that are not the server's own types.)
-const unknownWait = 20 * time.Millisecond
+// unknownWait bounds how long a connection of an unknown account is kept waiting while the other servers of
+// the region are asked; the server's own two seconds are a cheap nuisance for anybody. A cluster needs the
+// question: a server that is to hold a replica may hear of the account by it first. (The resolver's Fetch
+// cannot be replaced: a reload refuses resolvers that are not the server's own types.)
+func unknownWait(o Options) time.Duration {
+	if o.Cluster == nil {
+		return time.Millisecond // there is nobody to ask
+	}
+	return 250 * time.Millisecond
+}
 
 // newResolver opens the directory and puts the preloaded accounts into it. One is made for each life of a
 // server, which closes it at its end.
 func newResolver(o Options) (*server.DirAccResolver, error) {
 	const op = "broker.accounts"
-	dir, err := server.NewDirAccResolver(o.accountsDir(), 0, neverSync, server.NoDelete, server.FetchTimeout(unknownWait))
+	r, err := server.NewDirAccResolver(o.accountsDir(), 0, neverSync, server.NoDelete, server.FetchTimeout(unknownWait(o)))
 	if err != nil {
 		return nil, storeFault(op, o.accountsDir(), err)
 	}
-	r := dir
 	for account, token := range o.Accounts {
-		if err := checkAccount(o.OperatorJWT, account, token); err == nil {
+		err := checkAccount(o.OperatorJWT, account, token)
+		if err == nil {
 			err = r.Store(account, token)
 		}
 		if err != nil {
@@ -92,8 +98,9 @@ func (b *Broker) StoreAccount(account, token string) error {
 }
 
 // RemoveAccount takes an account out of the resolver, ends its connections and stops its streams, whose
-// data stay on disk. Removing an account that is not there does nothing. Links of the account have to be
-// taken out with SetLinks first.
+// data stay on disk. Removing an account that is not there does nothing and costs next to nothing. Links of the
+// account have to be taken out with SetLinks first. In a cluster a neighbour that still has the account can
+// bring it back until it has been told too, so call again once all have been.
 func (b *Broker) RemoveAccount(account string) error {
 	const op = "broker.account.remove"
 	if !nkeys.IsValidPublicAccountKey(account) {

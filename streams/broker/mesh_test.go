@@ -32,7 +32,14 @@ import (
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that outlive their server. Two of the server's own wait for an answer from
+// another region for up to 30 s and do not look whether the server still runs.
+func TestMain(m *testing.M) {
+	const stream = "github.com/nats-io/nats-server/v2/server.(*stream)."
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction(stream+"trySetupSourceConsumer.func3"),
+		goleak.IgnoreTopFunction(stream+"tryDeleteSourcingConsumer.func1"))
+}
 
 // identity is a key pair and the JWT that goes with it.
 type identity struct {
@@ -432,6 +439,17 @@ func (s *site) count() (int, error) {
 		return 0, err
 	}
 	return int(st.CachedInfo().State.Msgs), nil
+}
+
+// silence is how long the stream's first source has heard nothing.
+func (s *site) silence() time.Duration {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
+	defer cancel()
+	st, err := s.js.Stream(ctx, subject.EventsStream)
+	if err != nil || len(st.CachedInfo().Sources) == 0 {
+		return 0
+	}
+	return st.CachedInfo().Sources[0].Active
 }
 
 // contents reads the whole stream: message id -> payload, and fails on a message stored twice or out of the

@@ -1,0 +1,193 @@
+package uplink
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model drives a window as uplinks do, with acknowledgements in any order, twice, late or never.
+type model struct {
+	w       *window
+	late    atomic.Uint64
+	calls   []*call
+	flying  map[string]*target // by token: in flight as the model sees it
+	retired []string           // tokens that must settle nothing any more
+}
+
+type target struct {
+	c     *call
+	index int
+}
+
+// unsettled is a result that nothing has settled.
+var unsettled = Result{Code: "open"}
+
+func (m *model) start(n int) {
+	c := &call{msgs: make([]Message, n), results: make([]Result, n), wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	for i := range c.results {
+		c.msgs[i].Region = "eu"
+		c.results[i] = unsettled
+	}
+	if m.w.admit(c) {
+		m.calls = append(m.calls, c)
+	}
+}
+
+func (m *model) arm(c *call) {
+	first, n, _ := m.w.arm(c, "p.")
+	for i := range n {
+		width := len(c.tokens) / n
+		token := string(c.tokens[i*width+2 : (i+1)*width])
+		m.flying[token] = &target{c, first + i}
+	}
+}
+
+func (m *model) retire(token string) {
+	delete(m.flying, token)
+	m.retired = append(m.retired, token)
+}
+
+func (m *model) check(t *rapid.T) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	seen := map[uint32]int{}
+	for _, id := range m.w.free {
+		seen[id]++
+	}
+	for _, c := range m.calls {
+		for _, id := range c.own {
+			seen[id]++
+		}
+		waiting := 0
+		for _, r := range c.results {
+			if r == unsettled {
+				waiting++
+			}
+		}
+		if waiting != c.pending+c.unsent {
+			t.Fatalf("%d results are open, %d in flight and %d unsent", waiting, c.pending, c.unsent)
+		}
+	}
+	for id := range m.w.slots {
+		if m.w.slots[id].call != nil {
+			seen[uint32(id)]++
+		}
+	}
+	for id := range m.w.slots {
+		if seen[uint32(id)] != 1 {
+			t.Fatalf("slot %d is in %d places", id, seen[uint32(id)])
+		}
+	}
+}
+
+func TestWindowNeverMixesEvents(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{flying: map[string]*target{}}
+		m.w = newWindow(rapid.IntRange(1, 12).Draw(t, "window"), &m.late)
+		pick := func(from map[string]*target) (string, bool) {
+			if len(from) == 0 {
+				return "", false
+			}
+			keys := make([]string, 0, len(from))
+			for k := range from {
+				keys = append(keys, k)
+			}
+			return rapid.SampledFrom(keys).Draw(t, "token"), true
+		}
+		seq := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"": m.check,
+			"start": func(t *rapid.T) {
+				m.start(rapid.IntRange(1, 20).Draw(t, "events"))
+			},
+			"send": func(t *rapid.T) {
+				for _, c := range m.calls {
+					m.arm(c)
+				}
+			},
+			"ack": func(t *rapid.T) {
+				if token, ok := pick(m.flying); ok {
+					seq++
+					at := m.flying[token]
+					m.w.acked(token, "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: seq})
+					if got := at.c.results[at.index]; got != (Result{Status: Stored, Seq: seq}) {
+						t.Fatalf("settled as %+v", got)
+					}
+					m.retire(token)
+				}
+			},
+			"ack too late or twice": func(t *rapid.T) {
+				if len(m.retired) == 0 {
+					return
+				}
+				before := m.late.Load()
+				m.w.acked(rapid.SampledFrom(m.retired).Draw(t, "old"), "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: 1 << 60})
+				if m.late.Load() != before+1 {
+					t.Fatal("an old acknowledgement was taken")
+				}
+			},
+			"give up": func(t *rapid.T) {
+				if len(m.calls) == 0 {
+					return
+				}
+				c := rapid.SampledFrom(m.calls).Draw(t, "call")
+				m.w.skip(c, notSent)
+				m.w.expire(c, ackTimeout)
+				for token, at := range m.flying {
+					if at.c == c {
+						m.retire(token)
+					}
+				}
+			},
+			"connection lost": func(*rapid.T) {
+				m.w.failAll(ackLost)
+				for token := range m.flying {
+					m.retire(token)
+				}
+			},
+			"finish": func(*rapid.T) {
+				var rest []*call
+				for _, c := range m.calls {
+					if c.unsent+c.pending > 0 {
+						rest = append(rest, c)
+						continue
+					}
+					m.w.leave(c)
+				}
+				m.calls = rest
+			},
+		})
+	})
+}
+
+func TestLargeBatchLeavesRoom(t *testing.T) {
+	var late atomic.Uint64
+	w := newWindow(400, &late)
+	large := &call{msgs: make([]Message, 10000)}
+	if !w.admit(large) || len(large.held) != 100 {
+		t.Fatalf("a large batch holds %d of 400", len(large.held))
+	}
+	for range 3 {
+		if !w.admit(&call{msgs: make([]Message, 90)}) {
+			t.Fatal("no room beside a large batch")
+		}
+	}
+	if c := (&call{msgs: make([]Message, 90)}); !w.admit(c) || len(c.held) != 30 {
+		// 30 are free: fewer than crumb
+		if w.inFlight() != 370 {
+			t.Fatalf("%d in flight", w.inFlight())
+		}
+	} else {
+		t.Fatal("let in with fewer than it may be let in with")
+	}
+	if !w.admit(&call{msgs: make([]Message, 20)}) {
+		t.Fatal("a small request that fits is refused")
+	}
+	w.close()
+	if w.admit(&call{msgs: make([]Message, 1)}) {
+		t.Fatal("a closed window lets in")
+	}
+}
