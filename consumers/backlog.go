@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,13 @@ func (b *backlog) take() *item {
 	b.queue[0] = nil
 	b.queue = b.queue[1:]
 	return it
+}
+
+// putBack makes a taken event the oldest in the queue again.
+func (b *backlog) putBack(it *item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queue = slices.Insert(b.queue, 0, it)
 }
 
 // settle forgets an event and returns the delivery to answer.

@@ -163,7 +163,7 @@ func (r *running) count(n int) {
 	})
 }
 
-func tail(s []string) []string { return s }
+func tail(s []string) []string { return s[max(0, len(s)-20):] }
 
 func ids(topic string, first, last int) []string {
 	var s []string

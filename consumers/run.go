@@ -95,8 +95,13 @@ type panicError struct {
 func (e *panicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.value) }
 
 // settle answers the server for an event that the handler has seen. A failed answer is logged and no
-// more: the event comes again after AckWait.
+// more: the event comes again after AckWait. An event that failed because Run is ending is given back
+// with the rest.
 func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled error) {
+	if handled != nil && ctx.Err() != nil {
+		b.putBack(it)
+		return
+	}
 	msg := b.settle(it)
 	log := s.log.With(zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
 	var err error
@@ -108,8 +113,6 @@ func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled
 		cancel()
 	case handled == nil:
 		err = msg.Ack()
-	case ctx.Err() != nil:
-		err = msg.Nak()
 	default:
 		delay := retryDelay(it.m.Deliveries)
 		fields := []zap.Field{zap.Error(handled), zap.Int("deliveries", it.m.Deliveries), zap.Duration("retry_in", delay)}
@@ -154,13 +157,29 @@ func shortestAckWait(c *jetstream.ConsumerConfig) time.Duration {
 // another process) goes on where this one stopped instead of after AckWait; then it makes sure that
 // the server has every answer.
 func (s *Subscription) giveBack(b *backlog) {
-	for it := b.take(); it != nil; it = b.take() {
+	it := b.take()
+	if it != nil {
+		s.forgetPull()
+	}
+	for ; it != nil; it = b.take() {
 		if err := b.settle(it).Nak(); err != nil {
 			s.log.Warn("event not given back, it will come again", zap.Uint64("sequence", it.m.Sequence), zap.Error(err))
 		}
 	}
 	if err := s.nc.FlushTimeout(s.opts.APITimeout); err != nil {
 		s.log.Warn("answers may not have reached the server, some events may come again", zap.Error(err))
+	}
+}
+
+// forgetPull makes the server drop our last pull request, which it keeps although nobody listens any
+// more: it would take the first event given back for that request, notice, and put the event behind all
+// the others. Being asked about the durable is when the server looks for such requests. A failure
+// costs no more than that order.
+func (s *Subscription) forgetPull() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
+	defer cancel()
+	if _, err := s.durable.Info(ctx); err != nil {
+		s.log.Debug("durable not inspected", zap.Error(err))
 	}
 }
 

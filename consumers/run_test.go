@@ -269,6 +269,18 @@ func TestRunEndsWhenItCannotGoOn(t *testing.T) {
 		nc.Close()
 		run.endsWith(fault.Unavailable, "connection_closed")
 	})
+	t.Run("durable deleted", func(t *testing.T) {
+		r := newRegion(t)
+		sub := r.subscribe(r.options("d"))
+		sub.BelieveGoneAfter(300 * time.Millisecond)
+		run := run(t, sub, nil)
+		r.publish("bets", 1, 1)
+		run.count(1)
+		if err := r.js.DeleteConsumer(t.Context(), subject.EventsStream, "d"); err != nil {
+			t.Fatal(err)
+		}
+		run.endsWith(fault.NotFound, "durable_not_found")
+	})
 	t.Run("durable replaced", func(t *testing.T) {
 		r := newRegion(t)
 		run := run(t, r.subscribe(r.options("d", "bets")), nil)

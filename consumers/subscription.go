@@ -3,13 +3,14 @@ package consumers
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/streams/fault"
@@ -91,6 +92,10 @@ func (s *Subscription) connect(ctx context.Context) error {
 		nats.ReconnectHandler(func(nc *nats.Conn) { s.log.Info("reconnected", zap.String("server", nc.ConnectedServerName())) }),
 	}
 	if s.opts.CredsFile != "" {
+		if err := checkCredentials(s.opts.CredsFile); err != nil {
+			return &fault.Error{Op: opSubscribe, Kind: fault.Invalid, Code: "credentials_file",
+				Detail: "cannot read the credentials in " + s.opts.CredsFile, Err: err}
+		}
 		opts = append(opts, nats.UserCredentials(s.opts.CredsFile))
 	}
 	if s.opts.TLS != nil {
@@ -110,11 +115,27 @@ func (s *Subscription) connect(ctx context.Context) error {
 // connectFault sorts out why no connection came about: what to mend differs.
 func connectFault(urls []string, err error) error {
 	f := &fault.Error{Op: opSubscribe, Kind: fault.Unavailable, Code: "connect_failed", Detail: "cannot connect to " + strings.Join(urls, ", "), Err: err}
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
 		f.Kind, f.Code, f.Detail = fault.Unauthenticated, "credentials_refused", f.Detail+": the server refuses the credentials"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		f.Kind, f.Code, f.Detail = fault.Invalid, "credentials_file", "cannot read the credentials"
 	}
 	return f
+}
+
+// checkCredentials looks into the file before anything is dialled: the client would report a damaged
+// one as trouble with the server.
+func checkCredentials(file string) error {
+	contents, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	defer clear(contents)
+	if _, err := nkeys.ParseDecoratedJWT(contents); err != nil {
+		return err
+	}
+	key, err := nkeys.ParseDecoratedNKey(contents)
+	if err != nil {
+		return err
+	}
+	key.Wipe()
+	return nil
 }

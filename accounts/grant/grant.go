@@ -14,6 +14,7 @@ package grant
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -46,8 +47,11 @@ func Owner() Permissions {
 }
 
 // Relay is a relay in a tenant's account: publishes events to every region and asks for the digests of
-// originals. Its answers come to its own inbox, RelayInbox.
+// originals. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
 func Relay(region, relayID string) Permissions {
+	if !ValidID(relayID) {
+		return Permissions{}
+	}
 	return Permissions{
 		Publish:   []string{"evt.*.*.*.*.>", digestAnywhere},
 		Subscribe: []string{RelayInbox(region, relayID) + ".>"},
@@ -76,15 +80,22 @@ func ControlReader(region string) Permissions {
 // with exactly one of the topics as its filter, and reads no message otherwise. Any event type below the
 // topic may be filtered for.
 //
+// A durable that is not ValidID and a topic that is not valid are left out: they would widen the list.
+//
 // The client must connect with ConsumerInbox of one of its durables as its inbox prefix: a shared inbox
 // would show it what other consumers of the account are sent.
 func Consumer(durables, topics []string) Permissions {
 	const s = subject.EventsStream
 	p := Permissions{Publish: api("INFO", "STREAM.INFO."+s)}
 	for _, d := range durables {
+		if !ValidID(d) {
+			continue
+		}
 		p.Publish = append(p.Publish, api("CONSUMER.INFO."+s+"."+d, "CONSUMER.MSG.NEXT."+s+"."+d)...)
 		for _, t := range topics {
-			p.Publish = append(p.Publish, api("CONSUMER.CREATE."+s+"."+d+"."+subject.Topic(t))...)
+			if subject.ValidTopic(t) {
+				p.Publish = append(p.Publish, api("CONSUMER.CREATE."+s+"."+d+"."+subject.Topic(t))...)
+			}
 		}
 		p.Publish = append(p.Publish, acks(s, d)...)
 		p.Subscribe = append(p.Subscribe, ConsumerInbox(d)+".>")
@@ -122,6 +133,16 @@ func System(region string) Permissions {
 		Publish:   []string{"$SYS.REQ.>"},
 		Subscribe: []string{"$SYS.>", "_INBOX.>", subject.InboxPrefix(region) + ".>"},
 	}
+}
+
+// ValidID says whether s may name a relay or a durable: [A-Za-z0-9_-]{1,64}, one subject token.
+func ValidID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-'
+	})
 }
 
 // digestAnywhere is subject.Digest of every region.

@@ -48,8 +48,13 @@ func newSendCommand() *cobra.Command {
 		Short:   "Sign events and send them into a region",
 		Long:    sendLong,
 		Example: sendExample,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runSend(cmd, o, args[0]) },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageErrorf("name one FILE with one JSON event on each line, or - for standard input")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return runSend(cmd, o, args[0]) },
 	}
 	o.mesh.register(cmd)
 	o.format = outputFlag(cmd, formatTable, formatJSON, formatYAML)

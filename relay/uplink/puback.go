@@ -44,13 +44,14 @@ func readAck(m *nats.Msg) puback {
 		return puback{errCode: -1}
 	}
 	a := puback{stream: []byte(v.Stream), domain: []byte(v.Domain), seq: v.Seq, duplicate: v.Duplicate}
-	if v.Error != nil {
-		if a.errCode = v.Error.ErrCode; a.errCode == 0 {
-			a.errCode = v.Error.Code
-		}
-	}
-	if v.Error == nil && a.seq == 0 || a.errCode < 0 {
+	switch {
+	case v.Error == nil && a.seq > 0:
+	case v.Error == nil || v.Error.Code == 0 && v.Error.ErrCode == 0:
 		a.errCode = -1
+	case v.Error.ErrCode == 0:
+		a.errCode = v.Error.Code
+	default:
+		a.errCode = v.Error.ErrCode
 	}
 	return a
 }

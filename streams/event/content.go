@@ -330,7 +330,11 @@ func leadingZero(b []byte) bool { return len(b) > 1 && b[0] == '0' }
 
 // parseTime reads RFC 3339 in UTC. An unknown local offset (-00:00) is no UTC.
 func parseTime(b []byte) (time.Time, bool) {
-	if len(b) > MaxOccurredAtLen || !bytes.HasSuffix(b, []byte{'Z'}) && !bytes.HasSuffix(b, []byte("+00:00")) {
+	if len(b) < len("2006-01-02T15:04:05Z") || len(b) > MaxOccurredAtLen || !bytes.HasSuffix(b, []byte{'Z'}) && !bytes.HasSuffix(b, []byte("+00:00")) {
+		return time.Time{}, false
+	}
+	// Package time also takes hours of one digit and a comma before the fraction (go.dev/issue/54580).
+	if b[13] != ':' || b[16] != ':' || b[19] == ',' {
 		return time.Time{}, false
 	}
 	var t time.Time

@@ -174,7 +174,7 @@ func TestPosition(t *testing.T) {
 	var e event.Event
 	err := event.Decode([]byte("{\n  \"event_id\": \"e\",\n  \"x\": nul\n}"), &e)
 	got, ok := errors.AsType[*event.Error](err)
-	if !ok || !strings.Contains(got.Detail, "at line 3, column 11 (byte offset 32)") {
+	if !ok || !strings.Contains(got.Detail, "at line 3, column 11 (byte offset 31)") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -86,30 +86,25 @@ func (e Event) Append(b []byte) []byte {
 // String is the subject as text.
 func (e Event) String() string { return string(e.Append(make([]byte, 0, 96))) }
 
-// Parse reads a subject made by Append and refuses everything else.
+// Parse reads a subject made by Append and refuses everything else. The result shares memory with s.
 func Parse(s string) (Event, error) {
-	var e Event
-	parts := strings.SplitN(s, ".", 6)
-	if len(parts) != 6 || parts[0] != "evt" {
-		return e, bad("event subject", s)
-	}
-	var err error
-	if e.Origin, err = ParseOrigin(parts[1]); err != nil {
-		return e, err
-	}
-	if parts[2] != "g" && parts[2] != "l" {
-		return e, bad("event subject", s)
-	}
-	e.Scope = Scope(parts[2][0])
-	n, err := strconv.Atoi(parts[3])
-	if err != nil || n < 0 || n > MaxPartition || strconv.Itoa(n) != parts[3] {
-		return e, bad("event subject", s)
-	}
-	e.Partition, e.Topic, e.Type = n, parts[4], parts[5]
-	if !ValidTopic(e.Topic) && !ValidDerivedTopic(e.Topic) || !ValidType(e.Type) {
+	prefix, rest, _ := strings.Cut(s, ".")
+	origin, rest, _ := strings.Cut(rest, ".")
+	scope, rest, _ := strings.Cut(rest, ".")
+	partition, rest, _ := strings.Cut(rest, ".")
+	topic, typ, _ := strings.Cut(rest, ".")
+	if prefix != "evt" || scope != "g" && scope != "l" || !ValidTopic(topic) && !ValidDerivedTopic(topic) || !ValidType(typ) {
 		return Event{}, bad("event subject", s)
 	}
-	return e, nil
+	o, err := ParseOrigin(origin)
+	if err != nil {
+		return Event{}, err
+	}
+	n, err := strconv.Atoi(partition)
+	if err != nil || n < 0 || n > MaxPartition || strconv.Itoa(n) != partition {
+		return Event{}, bad("event subject", s)
+	}
+	return Event{Origin: o, Scope: Scope(scope[0]), Partition: n, Topic: topic, Type: typ}, nil
 }
 
 // ValidTopic says whether s names a topic: [a-z0-9_-]{1,64}.
@@ -117,13 +112,15 @@ func ValidTopic(s string) bool {
 	return s != "" && len(s) <= 64 && all(s, func(c byte) bool { return lower(c) || digit(c) || c == '_' || c == '-' })
 }
 
-// ValidDerivedTopic says whether s is a topic that the mesh derived: <topic>~<major version>.
+// ValidDerivedTopic says whether s is a topic that the mesh derived: <topic>~<major version>, the version
+// without leading zeros.
 func ValidDerivedTopic(s string) bool {
 	topic, major, ok := strings.Cut(s, "~")
-	return ok && ValidTopic(topic) && major != "" && len(major) <= 9 && all(major, digit)
+	return ok && ValidTopic(topic) && major != "" && len(major) <= 9 && all(major, digit) && (major == "0" || major[0] != '0')
 }
 
-// ValidType says whether s is an event type: [a-z0-9_]+(\.[a-z0-9_]+)*, at most 128 bytes.
+// ValidType says whether s is an event type: [a-z0-9_]+(\.[a-z0-9_]+)*, at most 128 bytes. It takes bytes too,
+// so that the decoder need not make a string first.
 func ValidType[T string | []byte](s T) bool {
 	if len(s) == 0 || len(s) > 128 {
 		return false

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
-
-	"io/fs"
 
 	"go.yaml.in/yaml/v3"
 
@@ -73,7 +73,7 @@ func (w *walker) mapping(node *yaml.Node, shape reflect.Type, prefix string) map
 		key := strings.ToLower(keyNode.Value)
 		field, ok := fieldOf(shape, key)
 		if !ok {
-			w.unknown(keyNode, prefix)
+			w.unknown(keyNode, shape, prefix)
 			continue
 		}
 		if _, twice := out[key]; twice {
@@ -109,9 +109,13 @@ func (w *walker) value(node *yaml.Node, shape reflect.Type, key string) any {
 	return v
 }
 
-func (w *walker) unknown(node *yaml.Node, prefix string) {
+func (w *walker) unknown(node *yaml.Node, shape reflect.Type, prefix string) {
 	detail := "unknown key"
-	if meant := nearest(prefix+node.Value, w.all); meant != "" {
+	candidates := slices.Clone(w.all)
+	for field := range shape.Fields() { // of a list's item, which are not settings by themselves
+		candidates = append(candidates, prefix+field.Tag.Get("mapstructure"))
+	}
+	if meant := nearest(prefix+node.Value, candidates); meant != "" {
 		detail += fmt.Sprintf(", did you mean %q?", meant)
 	}
 	w.problemf(node, prefix+node.Value, "%s", detail)
@@ -122,6 +126,7 @@ func (w *walker) problemf(node *yaml.Node, key, format string, args ...any) {
 		Key:    key,
 		Where:  fmt.Sprintf("%s:%d", w.file.path, max(1, node.Line)),
 		Detail: fmt.Sprintf(format, args...),
+		line:   max(1, node.Line),
 	})
 }
 

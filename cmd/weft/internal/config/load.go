@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -81,10 +82,10 @@ func resolve(path string, flags *pflag.FlagSet, c target) ([]Value, error) {
 	mismatch := v.UnmarshalExact(c, viper.DecodeHook(decodeHook()), func(d *mapstructure.DecoderConfig) {
 		d.ZeroFields = true // else a list of one keeps the tail of a default of three
 	})
-	if found = append(found, r.mismatches(mismatch)...); mismatch == nil {
-		found = append(found, r.located(c.problems())...)
-	}
+	found = append(found, r.mismatches(mismatch)...)
+	found = append(found, r.located(c.problems()).without(found)...)
 	if len(found) > 0 {
+		found.sort()
 		return nil, found
 	}
 	values := make([]Value, len(r.settings))
@@ -155,13 +156,20 @@ func (r *resolution) setting(key string) (setting, bool) {
 // located says of each problem where its value came from.
 func (r *resolution) located(found Problems) Problems {
 	for i, p := range found {
-		if s, ok := r.setting(p.Key); ok && p.Where == "" {
-			if found[i].Where = r.origin(s); found[i].Where == "default" {
-				found[i].Where = ""
+		s, ok := r.setting(p.Key)
+		if !ok {
+			continue
+		}
+		switch from := r.origin(s); {
+		case from == "default":
+		case strings.HasPrefix(from, r.file.path+":"):
+			line := r.file.lines[s.key]
+			if own := r.file.lines[p.Key]; own > 0 { // the line of the list's item
+				line = own
 			}
-			if line := r.file.lines[p.Key]; line > 0 && strings.HasPrefix(found[i].Where, r.file.path+":") {
-				found[i].Where = fmt.Sprintf("%s:%d", r.file.path, line)
-			}
+			found[i].Where, found[i].line = fmt.Sprintf("%s:%d", r.file.path, line), line
+		default:
+			found[i].Where = from
 		}
 	}
 	return found
@@ -170,32 +178,44 @@ func (r *resolution) located(found Problems) Problems {
 // mismatches turns the decoder's error into problems, one for each setting that has the wrong type.
 func (r *resolution) mismatches(err error) Problems {
 	var out Problems
-	var walk func(error)
-	walk = func(err error) {
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a join, taken apart
-			for _, e := range many.Unwrap() {
-				walk(e)
-			}
-			return
-		}
-		one, ok := errors.AsType[*mapstructure.DecodeError](err)
+	for _, leaf := range leaves(err) {
+		one, ok := errors.AsType[*mapstructure.DecodeError](leaf)
 		if !ok {
-			out.addf("", "%s", err.Error())
-			return
-		}
-		if inner, ok := one.Unwrap().(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
-			walk(errors.Join(inner.Unwrap()...))
-			return
+			out.addf("", "%s", leaf.Error())
+			continue
 		}
 		key := strings.ToLower(one.Name())
 		if s, ok := r.setting(key); ok {
 			out.addf(key, "is not %s", s.expects())
-			return
+		} else {
+			out.addf(key, "%s", one.Unwrap())
 		}
-		out.addf(key, "%s", one.Unwrap())
-	}
-	if err != nil {
-		walk(err)
 	}
 	return r.located(out)
+}
+
+// leaves takes joined errors apart, down to those that name a field.
+func leaves(err error) []error {
+	for at := err; at != nil; at = errors.Unwrap(at) {
+		many, ok := at.(interface{ Unwrap() []error }) //nolint:errorlint // a join, taken apart
+		if !ok {
+			continue
+		}
+		var out []error
+		for _, e := range many.Unwrap() {
+			out = append(out, leaves(e)...)
+		}
+		return out
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// without leaves out problems of settings that have one already.
+func (p Problems) without(known Problems) Problems {
+	return slices.DeleteFunc(p, func(one Problem) bool {
+		return slices.ContainsFunc(known, func(k Problem) bool { return k.Key != "" && strings.HasPrefix(one.Key, k.Key) })
+	})
 }

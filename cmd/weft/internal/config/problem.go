@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ type Problem struct {
 	Key    string `json:"key,omitempty" yaml:"key,omitempty"`     // the setting, such as "listen.nats"
 	Where  string `json:"where,omitempty" yaml:"where,omitempty"` // "hub.yaml:7", "env WEFT_X" or "flag --x"
 	Detail string `json:"detail" yaml:"detail"`
+
+	line int // of the file, 0 when the value is not from there
 }
 
 // String renders "where: key: detail".
@@ -44,6 +47,13 @@ func (p Problems) As(target any) bool {
 
 func (p *Problems) addf(key, format string, args ...any) {
 	*p = append(*p, Problem{Key: key, Detail: fmt.Sprintf(format, args...)})
+}
+
+// sort puts what is wrong in the file into the file's order, the rest behind it.
+func (p Problems) sort() {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		return cmp.Compare(uint(a.line-1), uint(b.line-1)) // line 0 becomes the largest
+	})
 }
 
 // err is nil when there is no problem: a nil slice in an error variable would not be.

@@ -1,0 +1,228 @@
+package grant_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/weft-mesh/weft/accounts/grant"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+var (
+	eu1 = subject.Origin{Region: "eu", Epoch: 1}
+	us1 = subject.Origin{Region: "us", Epoch: 1}
+	us2 = subject.Origin{Region: "us", Epoch: 2}
+)
+
+func TestLeafExact(t *testing.T) {
+	for _, tc := range []struct {
+		name                string
+		solicitor, acceptor subject.Origin
+		family              grant.Family
+		publish, subscribe  []string
+	}{
+		{
+			"events, first epochs", us1, eu1, grant.EventsFamily(),
+			[]string{
+				"evt.eu_1.>", "evt.eu_2.>",
+				"$JS.eu.API.CONSUMER.CREATE.EVENTS.*.evt.eu_1.g.>", "$JS.eu.API.CONSUMER.CREATE.EVENTS.*.evt.eu_2.g.>",
+				"$JS.eu.API.CONSUMER.CREATE.EVENTS.*.evt.us_1.g.>",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.EVENTS.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.digest",
+			},
+			[]string{
+				"evt.us_1.>", "evt.us_2.>",
+				"$JS.us.API.CONSUMER.CREATE.EVENTS.*.evt.us_1.g.>", "$JS.us.API.CONSUMER.CREATE.EVENTS.*.evt.us_2.g.>",
+				"$JS.us.API.CONSUMER.CREATE.EVENTS.*.evt.eu_1.g.>",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.EVENTS.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.digest",
+			},
+		},
+		{
+			"control, solicitor in its second epoch", us2, eu1, grant.ControlFamily(),
+			[]string{
+				"ctl.eu_1.>", "ctl.eu_2.>",
+				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
+				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>",
+			},
+			[]string{
+				"ctl.us_2.>", "ctl.us_3.>",
+				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
+				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_3.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>",
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := grant.Leaf(tc.solicitor, tc.acceptor, tc.family)
+			if !slices.Equal(p.Publish, tc.publish) {
+				t.Errorf("publish\n got %q\nwant %q", p.Publish, tc.publish)
+			}
+			if !slices.Equal(p.Subscribe, tc.subscribe) {
+				t.Errorf("subscribe\n got %q\nwant %q", p.Subscribe, tc.subscribe)
+			}
+			if !p.Leaf {
+				t.Error("not for a link")
+			}
+		})
+	}
+}
+
+// clients are the roles of clients, as seen from region eu.
+func clients() map[string]grant.Permissions {
+	return map[string]grant.Permissions{
+		"owner":    grant.Owner(),
+		"relay":    grant.Relay("eu", "relay-1"),
+		"control":  grant.ControlReader("eu"),
+		"consumer": grant.Consumer([]string{"crm", "risk"}, []string{"bets", "kyc"}),
+		"service":  grant.Service(eu1),
+		"system":   grant.System("eu"),
+	}
+}
+
+// collides names the first subject of a list that has something in common with s.
+func collides(list []string, s string) string {
+	for _, have := range list {
+		if server.SubjectsCollide(have, s) {
+			return have
+		}
+	}
+	return ""
+}
+
+func TestEverySubjectIsValid(t *testing.T) {
+	roles := clients()
+	roles["leaf"] = grant.Leaf(us1, eu1, grant.EventsFamily())
+	for name, p := range roles {
+		for _, s := range slices.Concat(p.Publish, p.Subscribe) {
+			if !server.IsValidSubject(s) {
+				t.Errorf("%s: %q is no subject", name, s)
+			}
+			if s == ">" || s == "*" {
+				t.Errorf("%s: may do anything", name)
+			}
+		}
+		if seen := slices.Compact(slices.Sorted(slices.Values(p.Publish))); len(seen) != len(p.Publish) {
+			t.Errorf("%s: a subject is listed twice", name)
+		}
+	}
+}
+
+// TestNoClientReachesWhatTravelsBetweenRegions holds what the links rely on.
+func TestNoClientReachesWhatTravelsBetweenRegions(t *testing.T) {
+	for name, p := range clients() {
+		for _, s := range []string{"$JS.us.API.>", "$JS.ap.API.>", "_SRC.>", "$JSC.>", "$JS.FC.>", "$JS.M.>", "$JS.S.>", "$LDS.>", "_R_.>", "_GR_.>", "$NRG.>"} {
+			if have := collides(p.Publish, s); have != "" {
+				t.Errorf("%s may publish %s, which reaches %s", name, have, s)
+			}
+			if have := collides(p.Subscribe, s); have != "" {
+				t.Errorf("%s may subscribe to %s, which reaches %s", name, have, s)
+			}
+		}
+		if have := collides(p.Publish, "$JS.eu.API.>"); have != "" && name != "service" {
+			t.Errorf("%s may publish %s, the API under its domain's name", name, have)
+		}
+	}
+}
+
+func TestWhoMayPublishWhat(t *testing.T) {
+	for _, tc := range []struct {
+		subject string
+		allowed []string
+	}{
+		{"evt.eu_1.g.5.bets.bet.placed", []string{"relay"}},
+		{"evt.us_1.g.5.bets.bet", []string{"relay"}},
+		{"evt.eu_1.g.hb", []string{"service"}},
+		{"evt.us_1.g.hb", nil},
+		{"ctl.eu_1.tenant.acme", []string{"service"}},
+		{"ctl.eu_2.tenant.acme", []string{"service"}},
+		{"ctl.us_1.tenant.acme", nil},
+		{"weft.us.digest", []string{"relay"}},
+		{"weft.eu.credential", []string{"control"}},
+		{"weft.us.credential", nil},
+		{"$JS.API.STREAM.CREATE.X", []string{"service"}},
+		{"$JS.API.STREAM.UPDATE.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.DELETE.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.PURGE.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.MSG.DELETE.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.SNAPSHOT.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.RESTORE.EVENTS", []string{"service"}},
+		{"$JS.API.STREAM.TEMPLATE.CREATE.X", []string{"service"}},
+		{"$JS.API.STREAM.MSG.GET.EVENTS", []string{"owner", "service"}},
+		{"$JS.API.DIRECT.GET.EVENTS", []string{"owner", "service"}},
+		{"$JS.API.DIRECT.GET.EVENTS.evt.eu_1.g.1.a.b", []string{"owner", "service"}},
+		{"$JS.API.STREAM.MSG.GET.CONTROL", []string{"service"}},
+		{"$JS.API.STREAM.INFO.EVENTS", []string{"consumer", "owner", "service"}},
+		{"$JS.API.STREAM.INFO.CONTROL", []string{"control", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.any", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.crm", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.crm.evt.*.*.*.bets.>", []string{"consumer", "owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.crm.evt.*.*.*.money.>", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.crm.evt.>", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.EVENTS.other.evt.*.*.*.bets.>", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.crm", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.MSG.NEXT.EVENTS.crm", []string{"consumer", "owner", "service"}},
+		{"$JS.API.CONSUMER.MSG.NEXT.EVENTS.other", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.DELETE.EVENTS.crm", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.CONTROL.x.y", []string{"control", "service"}},
+		{"$JS.ACK.EVENTS.crm.1.2.3.4.5", []string{"consumer", "owner", "service"}},
+		{"$JS.ACK.eu.hash.EVENTS.crm.1.2.3.4.5.6", []string{"consumer", "owner", "service"}},
+		{"$JS.ACK.EVENTS.other.1.2.3.4.5", []string{"owner", "service"}},
+		{"$JS.ACK.REJECTS.crm.1.2.3.4.5", []string{"service"}},
+		{"_INB.eu.relay-1.x", []string{"service"}},
+		{"_INBOX.x", nil},
+		{"$SYS.REQ.CLAIMS.UPDATE", []string{"system"}},
+		{"anything", nil},
+	} {
+		var got []string
+		for name, p := range clients() {
+			if collides(p.Publish, tc.subject) != "" {
+				got = append(got, name)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, tc.allowed) {
+			t.Errorf("%s: %q may publish it, want %q", tc.subject, got, tc.allowed)
+		}
+	}
+}
+
+func TestNobodyListensToEventsOrOthersInboxes(t *testing.T) {
+	for name, p := range clients() {
+		for _, s := range []string{"evt.>", "ctl.>", "$JS.API.>"} {
+			if have := collides(p.Subscribe, s); have != "" {
+				t.Errorf("%s may subscribe to %s, which hears %s", name, have, s)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		p    grant.Permissions
+		s    string
+	}{
+		{"consumer hears another consumer", grant.Consumer([]string{"crm"}, nil), grant.ConsumerInbox("risk") + ".x"},
+		{"consumer hears the shared inbox", grant.Consumer([]string{"crm"}, nil), "_INBOX.abc123"},
+		{"relay hears another relay", grant.Relay("eu", "a"), grant.RelayInbox("eu", "b") + ".x"},
+		{"relay hears another region", grant.Relay("eu", "a"), "_INB.us.>"},
+		{"service hears another region", grant.Service(eu1), "_INB.us.>"},
+	} {
+		if have := collides(tc.p.Subscribe, tc.s); have != "" {
+			t.Errorf("%s: %s", tc.name, have)
+		}
+	}
+}
+
+func TestNamesCannotWidenAGrant(t *testing.T) {
+	for _, bad := range []string{"", "*", ">", "a.b", "a.>", "a b", "a\n", "é"} {
+		if p := grant.Relay("eu", bad); len(p.Publish)+len(p.Subscribe) != 0 {
+			t.Errorf("relay %q: %+v", bad, p)
+		}
+		if p := grant.Consumer([]string{bad}, []string{"bets"}); len(p.Subscribe) != 0 || collides(p.Publish, "$JS.API.CONSUMER.>") != "" {
+			t.Errorf("durable %q: %+v", bad, p)
+		}
+		if p := grant.Consumer([]string{"crm"}, []string{bad}); collides(p.Publish, "$JS.API.CONSUMER.CREATE.>") != "" {
+			t.Errorf("topic %q: %+v", bad, p)
+		}
+	}
+}
