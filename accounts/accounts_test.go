@@ -110,8 +110,8 @@ func TestJSONNames(t *testing.T) {
 		{accounts.Tenant{Name: "acme", State: accounts.Active, Account: "A", JWT: "j", SigningSeed: "s", Limits: accounts.Limits{1, 2, 3, 4, 5, 6, 7}, Regions: []string{"eu"}, CreatedAt: at},
 			`{"name":"acme","state":"active","account":"A","jwt":"j","signing_seed":"s","limits":{"disk_bytes":1,"max_payload":2,"streams":3,"consumers":4,"connections":5,"subscriptions":6,"leaf_connections":7},"regions":["eu"],"created_at":"2026-01-02T03:04:05Z"}`},
 		{accounts.Routes{Tenant: "acme", Topics: []accounts.Topic{{Name: "bets", Class: "critical", Scope: "g", Retention: accounts.Duration(168 * time.Hour), Home: "forward", Key: "/k", MaxEventAge: accounts.Duration(time.Hour), Producers: []string{"p"}, Consumers: []string{"c"}}},
-			Rules: []accounts.Rule{{Type: "bet.>", Topic: "bets"}}, Default: "bets"},
-			`{"tenant":"acme","topics":[{"name":"bets","class":"critical","scope":"g","retention":"168h","home":"forward","key":"/k","max_event_age":"1h","producers":["p"],"consumers":["c"]}],"rules":[{"type":"bet.>","topic":"bets"}],"default":"bets"}`},
+			Rules: []accounts.Rule{{Type: "bet.*", Topic: "bets"}}, Default: "bets"},
+			`{"tenant":"acme","topics":[{"name":"bets","class":"critical","scope":"g","retention":"168h","home":"forward","key":"/k","max_event_age":"1h","producers":["p"],"consumers":["c"]}],"rules":[{"type":"bet.*","topic":"bets"}],"default":"bets"}`},
 		{accounts.RegionInfo{Name: "eu", Epoch: 2, Weight: 1.5, Replicas: 3, Ack: "stored", RelaxedCritical: true},
 			`{"name":"eu","epoch":2,"weight":1.5,"replicas":3,"ack":"stored","relaxed_critical":true}`},
 		{accounts.TenantStatus{Tenant: "acme", Region: "eu", Ready: true, Problem: "p", Stored: true},
@@ -136,7 +136,9 @@ func TestRoutesValidate(t *testing.T) {
 		return func(r *accounts.Routes) { r.Rules = []accounts.Rule{{Type: p, Topic: "events"}} }
 	}
 	two := func(a, b string) func(*accounts.Routes) {
-		return func(r *accounts.Routes) { r.Rules = []accounts.Rule{{Type: a, Topic: "events"}, {Type: b, Topic: "events"}} }
+		return func(r *accounts.Routes) {
+			r.Rules = []accounts.Rule{{Type: a, Topic: "events"}, {Type: b, Topic: "events"}}
+		}
 	}
 	for _, tc := range []struct {
 		change func(*accounts.Routes)

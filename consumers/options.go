@@ -16,14 +16,16 @@ import (
 // Options say what to subscribe to, and how. A zero field means its default; only Durable, and either
 // Conn or URLs, have none.
 type Options struct {
-	Conn      *nats.Conn  // a connection of the caller's, who closes it; nil: Subscribe opens its own
+	// Conn is a connection of the caller's, who closes it; nil: Subscribe opens its own. It should reconnect for
+	// ever, and with credentials bound to a durable its inbox prefix is grant.ConsumerInbox of that durable.
+	Conn      *nats.Conn
 	URLs      []string    // servers of the region, such as "tls://127.0.0.1:18422"; not with Conn
 	CredsFile string      // NATS credentials; read again at every reconnect, so it may be renewed in place
 	TLS       *tls.Config // for URLs; nil: the system's roots where a URL asks for TLS
 	Name      string      // shown by the server's monitoring; default "weft-consumer"
 
 	Durable string   // name of the position, [A-Za-z0-9_-]{1,64}
-	Topics  []string // default: every topic that the credentials allow
+	Topics  []string // default: all; credentials bound to a durable may create one of exactly one topic
 	From    From     // where a new durable starts; default: the oldest event
 	Stream  string   // default EVENTS
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
@@ -79,6 +80,7 @@ func (s *Subscription) Close() {
 func (s *Subscription) connect(ctx context.Context) error {
 	opts := []nats.Option{
 		nats.Name(s.opts.Name),
+		nats.CustomInboxPrefix(grant.ConsumerInbox(s.opts.Durable)), // what credentials bound to one durable allow
 		nats.Timeout(s.opts.APITimeout),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
@@ -114,11 +116,24 @@ func (s *Subscription) connect(ctx context.Context) error {
 
 // connectFault sorts out why no connection came about: what to mend differs.
 func connectFault(urls []string, err error) error {
-	f := &fault.Error{Op: opSubscribe, Kind: fault.Unavailable, Code: "connect_failed", Detail: "cannot connect to " + strings.Join(urls, ", "), Err: err}
+	f := &fault.Error{Op: opSubscribe, Kind: fault.Unavailable, Code: "connect_failed", Detail: "cannot connect to " + hosts(urls), Err: err}
 	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
 		f.Kind, f.Code, f.Detail = fault.Unauthenticated, "credentials_refused", f.Detail+": the server refuses the credentials"
 	}
 	return f
+}
+
+// hosts shows where URLs lead, without the passwords and tokens that they may carry.
+func hosts(urls []string) string {
+	shown := make([]string, len(urls))
+	for i, raw := range urls {
+		_, rest, ok := strings.Cut(raw, "://")
+		if !ok {
+			rest = raw
+		}
+		shown[i] = rest[strings.LastIndexByte(rest, '@')+1:]
+	}
+	return strings.Join(shown, ", ")
 }
 
 // checkCredentials looks into the file before anything is dialled: the client would report a damaged

@@ -2,6 +2,7 @@ package grant_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -176,9 +177,11 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"$SYS.REQ.CLAIMS.UPDATE", []string{"system"}},
 		{"anything", nil},
 	} {
+		// a server matches what is published token by token: a wildcard in it is a token like any other
+		literal := strings.NewReplacer(".*", ".star", ".>", ".rest").Replace(tc.subject)
 		var got []string
 		for name, p := range clients() {
-			if collides(p.Publish, tc.subject) != "" {
+			if collides(p.Publish, literal) != "" {
 				got = append(got, name)
 			}
 		}

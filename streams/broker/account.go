@@ -46,7 +46,7 @@ func newResolver(o Options) (*server.DirAccResolver, error) {
 	for account, token := range o.Accounts {
 		err := checkAccount(o.OperatorJWT, account, token)
 		if err == nil {
-			err = r.Store(account, token)
+			err = save(r, account, token)
 		}
 		if err != nil {
 			r.Close()
@@ -80,7 +80,7 @@ func checkAccount(operatorJWT, account, token string) error {
 }
 
 // StoreAccount adds an account or replaces its JWT, on disk and in the running server: limits hold at once,
-// also for connections that exist. A JWT older than the present one changes nothing.
+// also for connections that exist. A JWT issued before the present one changes nothing.
 func (b *Broker) StoreAccount(account, token string) error {
 	const op = "broker.account.store"
 	if err := checkAccount(b.opts.OperatorJWT, account, token); err != nil {
@@ -91,10 +91,25 @@ func (b *Broker) StoreAccount(account, token string) error {
 		return err
 	}
 	defer release()
-	if err := r.resolver.Store(account, token); err != nil {
+	if err := save(r.resolver, account, token); err != nil {
 		return storeFault(op, b.opts.accountsDir(), err)
 	}
 	return nil
+}
+
+// save puts a JWT into the resolver unless a younger one is there. The resolver's own Store takes two JWTs
+// of the same name and second for one and keeps the first: their ids do not cover the limits.
+func save(r *server.DirAccResolver, account, token string) error {
+	next, err := jwt.DecodeAccountClaims(token)
+	if err != nil {
+		return err
+	}
+	if old, err := r.LoadAcc(account); err == nil {
+		if have, err := jwt.DecodeAccountClaims(old); err == nil && have.IssuedAt > next.IssuedAt {
+			return nil
+		}
+	}
+	return r.SaveAcc(account, token)
 }
 
 // RemoveAccount takes an account out of the resolver, ends its connections and stops its streams, whose

@@ -255,7 +255,7 @@ func TestListenersWantTLS(t *testing.T) {
 	m := newMesh(t, map[string]int{"us": 3})
 	m.addTenant("acme")
 	o := m.regions[0].options[0]
-	for name, port := range map[string]int{"client": o.Client.Port, "leaf": o.Leaf.Port, "route": o.Route.Port} {
+	for name, port := range map[string]int{"client": o.Client.Port, "leaf": o.Leaf.Port} {
 		var info struct {
 			Required bool `json:"tls_required"`
 			Verify   bool `json:"tls_verify"`
@@ -269,9 +269,23 @@ func TestListenersWantTLS(t *testing.T) {
 		if !info.Required {
 			t.Errorf("the %s listener does not require TLS", name)
 		}
-		if info.Verify != (name != "client") {
+		if info.Verify != (name == "leaf") {
 			t.Errorf("the %s listener: client certificate required is %t", name, info.Verify)
 		}
+	}
+	// On a route the handshake comes first; without a certificate it ends there.
+	for _, certificate := range []bool{true, false} {
+		config := m.pki.client()
+		if !certificate {
+			config.Certificates = nil
+		}
+		conn := must(tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.Route.Port), config))(t)
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, err := bufio.NewReader(conn).ReadString('\n')
+		if (err == nil) != certificate {
+			t.Errorf("a route with certificate %t: %v", certificate, err)
+		}
+		conn.Close()
 	}
 }
 

@@ -12,10 +12,17 @@ import (
 func reference(tb testing.TB) []byte {
 	tb.Helper()
 	raw, err := os.ReadFile("testdata/reference.json")
-	if err != nil {
-		tb.Fatal(err)
+	if raw = bytes.TrimSpace(raw); err != nil || len(raw) != 454 {
+		tb.Fatal(len(raw), err)
 	}
-	return bytes.TrimSpace(raw)
+	return raw
+}
+
+// hundred is an array of 100 of it.
+func hundred(tb testing.TB) []byte {
+	body := append([]byte{'['}, bytes.Repeat(append(reference(tb), ','), 100)...)
+	body[len(body)-1] = ']'
+	return body
 }
 
 func BenchmarkDecode(b *testing.B) {
@@ -31,8 +38,7 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func BenchmarkDecodeArray100(b *testing.B) {
-	body := append([]byte{'['}, bytes.Repeat(append(reference(b), ','), 100)...)
-	body[len(body)-1] = ']'
+	body := hundred(b)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	var results []event.Result

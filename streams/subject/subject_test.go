@@ -108,8 +108,10 @@ func matches(filter, s string) bool {
 	return len(f) == len(tokens)
 }
 
-func regions() *rapid.Generator[string]     { return rapid.StringMatching(`[a-z][a-z0-9-]{0,30}`) }
-func topics() *rapid.Generator[string]      { return rapid.StringMatching(`[a-z0-9_-]{1,64}(~(0|[1-9][0-9]{0,8}))?`) }
+func regions() *rapid.Generator[string] { return rapid.StringMatching(`[a-z][a-z0-9-]{0,30}`) }
+func topics() *rapid.Generator[string] {
+	return rapid.StringMatching(`[a-z0-9_-]{1,64}(~(0|[1-9][0-9]{0,8}))?`)
+}
 func plainTopics() *rapid.Generator[string] { return rapid.StringMatching(`[a-z0-9_-]{1,64}`) }
 
 func origins() *rapid.Generator[subject.Origin] {
