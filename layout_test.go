@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -138,6 +140,12 @@ func TestLayout(t *testing.T) {
 
 func list(t *testing.T) []listed {
 	t.Helper()
+	// What another program reads does not count for the cache of test results; what this one walks does.
+	for folder := range below {
+		if err := filepath.WalkDir(folder, func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var out, problems bytes.Buffer
 	// -e: a package that does not build (an import cycle, say) is still listed, and its offence named.
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports,Deps", "./...")

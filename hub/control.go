@@ -77,38 +77,42 @@ func (h *Hub) startControl(ctx context.Context) error {
 	if h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.origin)); err != nil {
 		return err
 	}
-	if err := h.ensureControlStream(ctx); err != nil {
-		return err
-	}
-	h.state, err = control.Open(ctx, control.Options{JS: h.control.js, Self: h.origin, Logger: h.log, Now: h.opts.Now})
-	if err != nil {
+	if err := h.openControl(ctx); err != nil {
 		return err
 	}
 	return h.serveCredentials()
 }
 
-// ensureControlStream makes the stream of the own region. In a region of several servers it is asked again
-// until the cluster has a leader; sources follow in the watch loop, when their links are up.
-func (h *Hub) ensureControlStream(ctx context.Context) error {
+// openControl makes the control stream of the own region and folds it. In a region of several servers it is
+// asked again until the cluster has a leader and this server has heard of the stream; sources follow in
+// the watch loop, when their links are up.
+func (h *Hub) openControl(ctx context.Context) error {
 	for {
-		have, err := h.presentSources(ctx, h.control, subject.ControlStream)
-		if err == nil {
-			cfg := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Replicas: h.opts.replicas()})
-			cfg.Sources = have
-			if _, err = streams.Apply(ctx, h.control.js, []jetstream.StreamConfig{cfg}); err == nil {
-				return nil
-			}
-		}
-		if fault.KindOf(err) == fault.Invalid {
+		err := h.tryControl(ctx)
+		if err == nil || fault.KindOf(err) == fault.Invalid {
 			return err
 		}
-		h.log.Debug("control stream not there yet", zap.Error(err))
+		h.log.Debug("control state not there yet", zap.Error(err))
 		select {
 		case <-ctx.Done():
-			return fault.Wrap("hub.control stream", fault.Unavailable, errors.Join(ctx.Err(), err))
+			return fault.Wrap("hub.control", fault.Unavailable, errors.Join(ctx.Err(), err))
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
+}
+
+func (h *Hub) tryControl(ctx context.Context) error {
+	have, err := h.presentSources(ctx, h.control, subject.ControlStream)
+	if err != nil {
+		return err
+	}
+	cfg := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Replicas: h.opts.replicas()})
+	cfg.Sources = have
+	if _, err := streams.Apply(ctx, h.control.js, []jetstream.StreamConfig{cfg}); err != nil {
+		return err
+	}
+	h.state, err = control.Open(ctx, control.Options{JS: h.control.js, Self: h.origin, Logger: h.log, Now: h.opts.Now})
+	return err
 }
 
 // presentSources are the sources that a stream has now; none when the stream does not exist.

@@ -31,6 +31,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/accounts/issuer"
+	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/broker"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -53,6 +54,8 @@ type Hub struct {
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
+
+	edit sync.Mutex // held while a stream's configuration is read and written back
 
 	dirty   chan struct{} // asks the reconcile loop for a round
 	settled chan struct{} // tells the watch loop that there is something new to look at
@@ -83,6 +86,9 @@ func New(o Options) (*Hub, error) {
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
 	h.notReady("starting")
+	if err := h.checkLoops(); err != nil {
+		return nil, err
+	}
 	tlsc, err := h.tlsConfigs()
 	if err != nil {
 		return nil, err
@@ -214,6 +220,25 @@ func (h *Hub) connect(name, account string, signing []byte, perms grant.Permissi
 	return &session{conn: conn, js: js}, nil
 }
 
+// checkLoops refuses to start a topology in which a message could run in circles between the regions.
+func (h *Hub) checkLoops() error {
+	regions := map[string][]jetstream.StreamConfig{}
+	for _, self := range h.opts.Identity.Mesh.Regions {
+		var peers []subject.Origin
+		for _, p := range h.opts.Identity.Mesh.Regions {
+			if p.Name != self.Name {
+				peers = append(peers, subject.Origin{Region: p.Name, Epoch: 1})
+			}
+		}
+		own := subject.Origin{Region: self.Name, Epoch: 1}
+		regions[self.Name] = []jetstream.StreamConfig{
+			streams.EventsConfig(streams.EventsSpec{Self: own, Peers: peers, Replicas: 1}),
+			streams.ControlConfig(streams.ControlSpec{Self: own, Peers: peers, Replicas: 1}),
+		}
+	}
+	return streams.CheckLoops(regions)
+}
+
 func (h *Hub) serverName() string { return fmt.Sprintf("%s-%d", h.opts.Identity.Region, h.opts.Server) }
 
 // regionOfServer is the region in a server name made by serverName.
@@ -231,9 +256,9 @@ func (h *Hub) leads() bool {
 
 // announce records what the other regions and the relays must know of this region.
 func (h *Hub) announce(ctx context.Context) error {
-	ack := "stored"
-	if h.opts.SyncAlways {
-		ack = "stored-fsync"
+	ack := accounts.AckStored
+	if h.broker.Durability().SyncAlways { // what the server does, not what it was asked to do
+		ack = accounts.AckStoredFsync
 	}
 	r := h.opts.region()
 	info := accounts.RegionInfo{

@@ -30,7 +30,9 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 	only := r.URL.Query().Get("tenant")
 	out := []StreamPlan{}
 	run := func(name string, s *session, want jetstream.StreamConfig) error {
+		h.edit.Lock()
 		p, err := do(r.Context(), s.js, []jetstream.StreamConfig{want})
+		h.edit.Unlock()
 		if err != nil {
 			return err
 		}

@@ -176,6 +176,8 @@ func (h *Hub) open(ctx context.Context, t *tenancy) error {
 	if t.stream || !h.leads() {
 		return nil
 	}
+	h.edit.Lock()
+	defer h.edit.Unlock()
 	sources, err := h.presentSources(ctx, t.session, subject.EventsStream)
 	if err != nil {
 		return err

@@ -141,7 +141,10 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 }
 
 func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
-	if err := streams.AddSourceTo(ctx, t.session.js, t.stream, src); err != nil {
+	h.edit.Lock()
+	err := streams.AddSourceTo(ctx, t.session.js, t.stream, src)
+	h.edit.Unlock()
+	if err != nil {
 		h.log.Warn("source not added", zap.String("account", t.name), zap.String("filter", src.FilterSubject), zap.Error(err))
 		return
 	}
@@ -165,7 +168,9 @@ func (h *Hub) kickIfStale(ctx context.Context, t target, w *watched, src *jetstr
 	if h.opts.Now().Sub(w.kicked[f]) < wait {
 		return
 	}
+	h.edit.Lock()
 	err := streams.Kick(ctx, t.session.js, t.stream, src)
+	h.edit.Unlock()
 	w.kicked[f] = h.opts.Now()
 	w.backoff[f] = min(2*wait, maxKick)
 	h.metrics.kicks.WithLabelValues(t.name, regionOfAPI(src)).Inc()

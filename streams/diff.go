@@ -59,6 +59,7 @@ type field struct {
 	name  string
 	get   func(*jetstream.StreamConfig) any
 	fixed bool // the server cannot change it in place
+	stays bool // once on, the server does not turn it off
 	limit bool // a lower value removes messages; 0 and below stand for no limit
 }
 
@@ -67,8 +68,8 @@ func fields() []field {
 	return []field{
 		{name: "Storage", get: func(c *config) any { return c.Storage }, fixed: true},
 		{name: "Retention", get: func(c *config) any { return c.Retention }, fixed: true},
-		{name: "DenyDelete", get: func(c *config) any { return c.DenyDelete }},
-		{name: "DenyPurge", get: func(c *config) any { return c.DenyPurge }},
+		{name: "DenyDelete", get: func(c *config) any { return c.DenyDelete }, stays: true},
+		{name: "DenyPurge", get: func(c *config) any { return c.DenyPurge }, stays: true},
 		{name: "Subjects", get: func(c *config) any { return strings.Join(slices.Sorted(slices.Values(c.Subjects)), " ") }},
 		{name: "Replicas", get: func(c *config) any { return max(1, c.Replicas) }},
 		{name: "MaxAge", get: func(c *config) any { return c.MaxAge }, limit: true},
@@ -81,12 +82,12 @@ func fields() []field {
 		{name: "Duplicates", get: func(c *config) any { return c.Duplicates }},
 		{name: "Compression", get: func(c *config) any { return c.Compression }},
 		{name: "AllowDirect", get: func(c *config) any { return c.AllowDirect }},
-		{name: "AllowMsgTTL", get: func(c *config) any { return c.AllowMsgTTL }},
+		{name: "AllowMsgTTL", get: func(c *config) any { return c.AllowMsgTTL }, stays: true},
 		{name: "AllowRollup", get: func(c *config) any { return c.AllowRollup }},
 		{name: "AllowAtomicPublish", get: func(c *config) any { return c.AllowAtomicPublish }},
 		{name: "AllowBatchPublish", get: func(c *config) any { return c.AllowBatchPublish }},
 		{name: "NoAck", get: func(c *config) any { return c.NoAck }},
-		{name: "Sealed", get: func(c *config) any { return c.Sealed }},
+		{name: "Sealed", get: func(c *config) any { return c.Sealed }, stays: true},
 		{name: "SubjectTransform", get: func(c *config) any { return deref(c.SubjectTransform) }},
 		{name: "RePublish", get: func(c *config) any { return deref(c.RePublish) }},
 		{name: "Mirror", get: func(c *config) any { return mirror(c.Mirror) }, fixed: true},
@@ -162,7 +163,7 @@ func compare(want, have *jetstream.StreamConfig) (*delta, error) {
 		if w == h || (f.name == "Duplicates" && w == time.Duration(0)) {
 			continue
 		}
-		if f.fixed {
+		if f.fixed || (f.stays && h == true) {
 			return nil, fault.New(op, fault.Conflict, "immutable", "%s: %s is %v and cannot become %v: the stream would have to be made anew", want.Name, f.name, h, w)
 		}
 		d.fields = append(d.fields, Change{Action: Update, Stream: want.Name, Field: f.name,
@@ -258,6 +259,9 @@ func merged(want, have *jetstream.StreamConfig, sources []*jetstream.StreamSourc
 	c.Sources = sources
 	if c.Duplicates == 0 {
 		c.Duplicates = have.Duplicates
+	}
+	if c.Description == "" {
+		c.Description = have.Description
 	}
 	if c.Placement == nil {
 		c.Placement = have.Placement

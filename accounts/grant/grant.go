@@ -7,9 +7,13 @@
 // # What a list of subjects cannot enforce
 //
 // A server answers an API request on whatever reply subject the request names, and does not check that
-// subject against what the requester may publish. Whoever may create a consumer chooses its configuration,
-// which is in the request's body: limits, start, and a deliver subject. (A consumer whose name and filter
-// stand in the subject cannot have another name or filter: the server compares.)
+// subject against what the requester may publish: an owner or consumer can have an API answer (without any
+// header) or a message that it pulls (with its headers, so under its old id) stored in its own tenant's
+// stream. Readers therefore treat a message without weft's headers as no event.
+//
+// Whoever may create a consumer chooses its configuration, which is in the request's body: limits, start,
+// and a deliver subject. (A consumer whose name and filter stand in the subject cannot have another name or
+// filter: the server compares.)
 package grant
 
 import (
@@ -26,7 +30,8 @@ type Permissions struct {
 	Leaf      bool // for a link between servers; otherwise for a client
 }
 
-// localAPI is JetStream's API as a client of the own region reaches it.
+// localAPI is JetStream's API as a client of the own region reaches it. Servers map the form with their own
+// domain's name to it before they look at permissions, so that form is allowed and denied alike.
 const localAPI = "$JS.API."
 
 // Owner is a tenant's owner: creates, inspects and consumes any durable on EVENTS, reads single messages,

@@ -308,7 +308,7 @@ func TestOwner(t *testing.T) {
 	}
 	for _, s := range []string{
 		"evt.eu_1.g.0.bets.x", "evt.us_1.g.0.bets.x", "anything", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS",
-		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.eu.API.STREAM.INFO.EVENTS", "$JS.us.API.CONSUMER.CREATE.EVENTS.x", "_SRC.us.eu.x", "$JSC.R.x", "$JS.FC.EVENTS.x", "_INBOX.x",
+		"$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.DELETE.EVENTS", "$JS.eu.API.STREAM.DELETE.EVENTS", "$JS.us.API.CONSUMER.CREATE.EVENTS.x", "_SRC.us.eu.x", "$JSC.R.x", "$JS.FC.EVENTS.x", "_INBOX.x",
 	} {
 		if !owner.publishDenied(t, s, "") {
 			t.Errorf("may publish %s", s)

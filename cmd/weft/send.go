@@ -65,7 +65,7 @@ func newSendCommand() *cobra.Command {
 	f.IntVar(&o.concurrency, "concurrency", 4, "requests under way at once; events of one key stay in order")
 	f.Float64Var(&o.rate, "rate", 0, "events per second at most")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long to retry a batch that is not stored")
-	f.StringVar(&o.url, "url", "", "relay instead of the mesh's, https://host:port")
+	f.StringVar(&o.url, "url", "", "relay, https://host:port; mesh.json is not read then")
 	f.StringVar(&o.kid, "kid", "", "id of the signing key")
 	f.StringVar(&o.secret, "secret-file", "", "file with the signing key's secret, in base64")
 	f.StringVar(&o.cert, "cert", "", "client certificate")

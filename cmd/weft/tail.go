@@ -71,9 +71,9 @@ func newTailCommand() *cobra.Command {
 	f.StringSliceVar(&o.topics, "topic", nil, "topic to read; repeat for several (default: all)")
 	f.IntVar(&o.count, "count", 0, "stop after so many events")
 	f.DurationVar(&o.timeout, "timeout", 0, "stop when no event came for so long")
-	f.StringVar(&o.url, "url", "", "NATS address instead of the mesh's, tls://host:port")
-	f.StringVar(&o.creds, "creds", "", "NATS credentials file instead of the mesh's")
-	f.StringVar(&o.ca, "ca", "", "certificate authority of the mesh")
+	f.StringVar(&o.url, "url", "", "NATS address, tls://host:port; mesh.json is not read then")
+	f.StringVar(&o.creds, "creds", "", "NATS credentials file (default: the mesh's)")
+	f.StringVar(&o.ca, "ca", "", "certificate authority (default: the mesh's; with --url the system's)")
 	return cmd
 }
 
@@ -110,11 +110,11 @@ func parseFrom(s string, now time.Time) (consumers.From, error) {
 	}
 	ago, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
 		ago = time.Duration(n) * 24 * time.Hour
 	}
-	if err != nil || ago < 0 || ago > 100*365*24*time.Hour {
+	if err != nil || ago < 0 {
 		return consumers.From{}, errors.New("must be all, new, an RFC 3339 time, a duration such as 15m or 7d, or seq:N")
 	}
 	return consumers.FromTime(now.Add(-ago)), nil
@@ -123,7 +123,7 @@ func parseFrom(s string, now time.Time) (consumers.From, error) {
 // target completes the addresses from mesh.json.
 func (o *tailOptions) target() error {
 	if o.url != "" {
-		return requireAll([]given{{"creds", &o.creds}, {"ca", &o.ca}})
+		return nil
 	}
 	p, err := o.mesh.find()
 	if err != nil {
@@ -139,17 +139,18 @@ func runTail(cmd *cobra.Command, o *tailOptions) error {
 	if err := o.target(); err != nil {
 		return err
 	}
-	tlsConfig, err := pki.ClientTLS("", "", o.ca)
-	if err != nil {
-		return err
-	}
-	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
 	opts := consumers.Options{
-		URLs: []string{o.url}, CredsFile: o.creds, TLS: tlsConfig, Name: "weft-tail",
-		Durable: o.durable, Topics: o.topics, From: o.from.from, Logger: log,
+		URLs: []string{o.url}, CredsFile: o.creds, Name: "weft-tail",
+		Durable: o.durable, Topics: o.topics, From: o.from.from,
+	}
+	var err error
+	if opts.Logger, err = telemetry.NewLogger("warn", "console", cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	if o.ca != "" {
+		if opts.TLS, err = pki.ClientTLS("", "", o.ca); err != nil {
+			return err
+		}
 	}
 	before := lookUp(cmd.Context(), opts)
 	sub, err := consumers.Subscribe(cmd.Context(), opts)
@@ -165,8 +166,15 @@ func runTail(cmd *cobra.Command, o *tailOptions) error {
 // lookUp tells whether the durable is there already. It only serves a message, so a failure counts as no:
 // Subscribe meets the same one and reports it.
 func lookUp(ctx context.Context, o consumers.Options) *jetstream.ConsumerInfo {
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), nats.UserCredentials(o.CredsFile), nats.Secure(o.TLS.Clone()),
-		nats.Timeout(2*time.Second), nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	opts := []nats.Option{nats.Name("weft-tail"), nats.Timeout(2 * time.Second), nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
+	if o.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredsFile))
+	}
+	if o.TLS != nil {
+		opts = append(opts, nats.Secure(o.TLS.Clone()))
+	}
+	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 	if err != nil {
 		return nil
 	}

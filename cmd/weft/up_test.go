@@ -104,7 +104,7 @@ func TestUpContinues(t *testing.T) {
 	runWeft(t, dir, "tenant", "add", "initech", "--data", "mesh")
 	writeEvents(t, filepath.Join(dir, "a.ndjson"), 1, 300)
 	runWeft(t, dir, "send", "a.ndjson", "--data", "mesh", "--tenant", "initech", "--region", "eu")
-	out := tailRaw(t, dir, "--tenant", "initech", "--region", "us", "--count", "100")
+	out := tailRaw(t, dir, "--tenant", "initech", "--region", "us", "--count", "300")
 	if err := up.terminate(); err != nil {
 		t.Fatalf("up did not leave cleanly: %v\n%s", err, up.log)
 	}
@@ -112,7 +112,7 @@ func TestUpContinues(t *testing.T) {
 	up = upProcess(t, dir, "--data", "mesh", "--port-base", base)
 	writeEvents(t, filepath.Join(dir, "b.ndjson"), 2, 50)
 	runWeft(t, dir, "send", "b.ndjson", "--data", "mesh", "--tenant", "initech", "--region", "us")
-	out = append(out, tailRaw(t, dir, "--tenant", "initech", "--region", "us", "--count", "250")...)
+	out = append(out, tailRaw(t, dir, "--tenant", "initech", "--region", "us", "--count", "50")...)
 	seen := map[string]bool{}
 	for line := range bytes.Lines(out) {
 		var e event.Event

@@ -422,7 +422,9 @@ func TestDuplicatesAreCompared(t *testing.T) {
 }
 
 func TestDigestServiceFails(t *testing.T) {
-	dup := func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"EVENTS","domain":"eu","seq":1,"duplicate": true}`)) }
+	dup := func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"stream":"EVENTS","domain":"eu","seq":1,"duplicate": true}`))
+	}
 	for name, service := range map[string]nats.MsgHandler{
 		"is not there": nil,
 		"is silent":    func(*nats.Msg) {},

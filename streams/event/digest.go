@@ -14,18 +14,15 @@ import (
 func Digest(raw []byte) ([32]byte, error) {
 	d := acquire(raw)
 	defer d.release()
-	if d.json.PeekKind() != jsontext.KindBeginObject {
-		if fatal := d.skip(); fatal != nil {
-			return [32]byte{}, fatal
-		}
-		return [32]byte{}, &Error{Code: CodeNotObject, Detail: "an event is a JSON object"}
-	}
 	said, fatal := d.said()
 	if fatal == nil {
 		fatal = d.end()
 	}
-	if fatal != nil {
+	switch {
+	case fatal != nil:
 		return [32]byte{}, fatal
+	case d.content != nil:
+		return [32]byte{}, d.content
 	}
 	buf := canonical.Get().(*jsontext.Value)
 	defer canonical.Put(buf)
@@ -63,8 +60,12 @@ func (c *content) object(b []byte) []byte {
 	return append(b, '}')
 }
 
-// said reads the object that is next.
+// said reads the value that is next.
 func (d *decoder) said() (c content, fatal *Error) {
+	if kind := d.json.PeekKind(); kind != jsontext.KindBeginObject {
+		d.refuse(CodeNotObject, "", "an event is a JSON object, this is "+kindName(kind))
+		return c, d.skip()
+	}
 	if _, err := d.json.ReadToken(); err != nil {
 		return c, d.syntax(err)
 	}

@@ -1,0 +1,61 @@
+package streams_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-mesh/weft/streams"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+func o(region string, epoch int) subject.Origin { return subject.Origin{Region: region, Epoch: epoch} }
+
+func src(stream, filter, from, to string) *jetstream.StreamSource {
+	return &jetstream.StreamSource{Name: stream, FilterSubject: filter, OptStartSeq: 1,
+		External: &jetstream.ExternalStream{APIPrefix: "$JS." + from + ".API", DeliverPrefix: "_SRC." + to + "." + from}}
+}
+
+func TestEventsConfig(t *testing.T) {
+	got := streams.EventsConfig(streams.EventsSpec{
+		Self: o("eu", 2), History: []subject.Origin{o("eu", 1)}, Peers: []subject.Origin{o("us", 1), o("ap", 3)},
+		Replicas: 3, MaxBytes: 1 << 30, MaxAge: 168 * time.Hour,
+	})
+	want := jetstream.StreamConfig{
+		Name: "EVENTS", Subjects: []string{"evt.eu_2.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+		Compression: jetstream.S2Compression, Replicas: 3, Duplicates: 2 * time.Minute, DenyDelete: true, AllowMsgTTL: true, AllowDirect: true,
+		Discard: jetstream.DiscardNew, MaxBytes: 1 << 30, MaxAge: 168 * time.Hour,
+		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
+		Sources: []*jetstream.StreamSource{
+			src("EVENTS", "evt.eu_1.g.>", "us", "eu"), // its own past, from the first peer
+			src("EVENTS", "evt.us_1.g.>", "us", "eu"),
+			src("EVENTS", "evt.ap_3.g.>", "ap", "eu"),
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestEventsConfigDefaults(t *testing.T) {
+	c := streams.EventsConfig(streams.EventsSpec{Self: o("eu", 1), History: []subject.Origin{o("eu", 0)}, MaxAge: time.Minute})
+	if c.Replicas != 1 || c.MaxBytes != -1 || len(c.Sources) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c.Duplicates != time.Minute {
+		t.Errorf("a window of %s, longer than the messages live", c.Duplicates)
+	}
+}
+
+func TestControlConfig(t *testing.T) {
+	c := streams.ControlConfig(streams.ControlSpec{Self: o("eu", 1), Peers: []subject.Origin{o("us", 1)}})
+	if c.Name != "CONTROL" || !reflect.DeepEqual(c.Subjects, []string{"ctl.eu_1.>"}) || c.MaxMsgsPerSubject != 8 ||
+		c.Duplicates != 2*time.Minute || c.Storage != jetstream.FileStorage || c.MaxAge != 0 {
+		t.Errorf("%+v", c)
+	}
+	if want := src("CONTROL", "ctl.us_1.>", "us", "eu"); !reflect.DeepEqual(c.Sources, []*jetstream.StreamSource{want}) {
+		t.Errorf("sources %+v", c.Sources[0])
+	}
+}
