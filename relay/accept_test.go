@@ -177,7 +177,7 @@ func TestRouting(t *testing.T) {
 	r.routes([]accounts.Topic{
 		{Name: "local", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local},
 		{Name: "money", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Forward},
-		{Name: "here", Class: accounts.Standard, Scope: accounts.ScopeRegional, Home: accounts.Forward},
+		{Name: "here", Class: accounts.Standard, Scope: accounts.ScopeRegional, Home: accounts.Local},
 		{Name: "short", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Retention: accounts.Duration(time.Hour)},
 		{Name: "game", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Key: "/payload/game"},
 		{Name: "closed", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Producers: []string{"other"}},

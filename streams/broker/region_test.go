@@ -51,6 +51,7 @@ func TestTwoRegions(t *testing.T) {
 	checkDenied(t, sites)
 	checkTenantLife(t, m)
 	checkCut(t, m, sites, 1000+forwards+1)
+	checkKickOfQuietOrigin(t, m, sites)
 }
 
 const forwards = 20
@@ -206,6 +207,49 @@ func checkCut(t *testing.T, m *mesh, sites map[string]*site, total int) {
 	}
 	converge(t, sites, total+400, 10*time.Second)
 	t.Logf("slowest kick %s; equal %s after the link was up", slowest, time.Since(healed))
+}
+
+// checkKickOfQuietOrigin kicks a source of whose origin the stream holds nothing any more, as after retention
+// has removed it. The server then knows no position: a source that did not say where to start would begin at
+// the stream's own last message and skip what the origin stored before that.
+func checkKickOfQuietOrigin(t *testing.T, m *mesh, sites map[string]*site) {
+	for _, s := range sites {
+		if err := must(s.js.Stream(t.Context(), subject.EventsStream))(t).Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src := m.eventsConfig(m.region("eu")).Sources[0]
+	if err := streams.DropSourceOf(t.Context(), sites["eu"].js, subject.EventsStream, src); err != nil {
+		t.Fatal(err)
+	}
+	sites["us"].publish(30_000, 100)
+	sites["eu"].publish(30_000, 1)
+	if err := streams.Kick(t.Context(), sites["eu"].js, subject.EventsStream, src); err != nil {
+		t.Fatal(err)
+	}
+	converge(t, sites, 101, 10*time.Second)
+}
+
+// A link that is taken out while it is being dialled cannot come back at once; the broker waits for that.
+func TestLinkComesBackWhileItIsDialled(t *testing.T) {
+	m := newMesh(t, map[string]int{"eu": 1, "us": 1})
+	m.cutters["us eu"].Freeze()
+	acme := m.op.tenant("acme")
+	m.tenants["acme"] = acme
+	us := m.region("us").servers[0]
+	for _, r := range m.regions {
+		if err := r.servers[0].StoreAccount(acme.public, acme.token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links := m.links(m.region("us"))
+	for _, set := range [][]broker.Link{links, nil, links} {
+		if err := us.SetLinks(set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.cutters["us eu"].Heal()
+	m.waitLinks()
 }
 
 func TestClusterAgainstSingle(t *testing.T) {
