@@ -23,7 +23,7 @@ import (
 const (
 	batchEvents = 100
 	roundEvents = 20_000
-	senders     = 8
+	senders     = 16
 	rawWindow   = 4000
 )
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/secretfile"
-	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // certLife is how long the certificates of hubs, relays and the operator are valid.
@@ -32,29 +31,19 @@ func (mk *maker) serverPair(folder string, r Region, role string) error {
 }
 
 // pair makes a certificate if the present one will not do. The key goes first: a crash in between leaves a
-// pair that does not fit, which the next run replaces, and which running processes do not take up. Another
-// process may write the same two files at once; whoever writes last looks once more and mends the mixture.
+// pair that does not fit, which the next run replaces, and which running processes do not take up.
 func (mk *maker) pair(cert, key string, spec pki.Spec) error {
-	const attempts = 5
-	for range attempts {
-		if mk.good(cert, key, spec) {
-			return secretfile.Tighten(key)
-		}
-		certPEM, keyPEM, err := mk.ca.Issue(spec)
-		if err != nil {
-			return err
-		}
-		if err := secretfile.Replace(key, keyPEM); err != nil {
-			return err
-		}
-		if err := secretfile.Replace(cert, certPEM); err != nil {
-			return err
-		}
-	}
 	if mk.good(cert, key, spec) {
-		return nil
+		return secretfile.Tighten(key)
 	}
-	return fault.New("identity.create", fault.Conflict, "certificate_contended", "another process keeps writing %s", cert)
+	certPEM, keyPEM, err := mk.ca.Issue(spec)
+	if err != nil {
+		return err
+	}
+	if err := secretfile.Replace(key, keyPEM); err != nil {
+		return err
+	}
+	return secretfile.Replace(cert, certPEM)
 }
 
 // good says whether the pair is whole, of this authority, for these names, and long enough valid.

@@ -29,7 +29,18 @@ func create(dir string, m Mesh, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	old, found, err := readMesh(filepath.Join(dir, "operator"))
+	mk := maker{dir: dir, operatorDir: filepath.Join(dir, "operator"), mesh: m, now: now}
+	for _, d := range []string{dir, mk.operatorDir} {
+		if err := secretfile.Dir(d); err != nil {
+			return err
+		}
+	}
+	release, err := secretfile.Lock(filepath.Join(mk.operatorDir, ".lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	old, found, err := readMesh(mk.operatorDir)
 	if err != nil {
 		return err
 	}
@@ -38,7 +49,6 @@ func create(dir string, m Mesh, now time.Time) error {
 			return err
 		}
 	}
-	mk := maker{dir: dir, operatorDir: filepath.Join(dir, "operator"), mesh: m, now: now}
 	for _, step := range []func() error{mk.directories, mk.authority, mk.makeOperator, mk.accounts, mk.master, mk.admin, mk.regions} {
 		if err := step(); err != nil {
 			return err
@@ -61,7 +71,7 @@ type maker struct {
 }
 
 func (mk *maker) directories() error {
-	dirs := []string{mk.dir, filepath.Join(mk.dir, "pki"), mk.operatorDir, filepath.Join(mk.dir, "regions"), filepath.Join(mk.dir, "tenants")}
+	dirs := []string{filepath.Join(mk.dir, "pki"), filepath.Join(mk.dir, "regions"), filepath.Join(mk.dir, "tenants")}
 	for _, r := range mk.mesh.Regions {
 		region := filepath.Join(mk.dir, "regions", r.Name)
 		dirs = append(dirs, region, hubFolder(mk.dir, r.Name), relayFolder(mk.dir, r.Name), StoreDir(mk.dir, r.Name))

@@ -134,7 +134,7 @@ func TestLinksCarryWhatTheyMust(t *testing.T) {
 		own, peer := p[0], p[1]
 		relay := own.user(t, own.tenant, grant.Relay(own.origin.Region, "r1"), nats.CustomInboxPrefix(grant.RelayInbox(own.origin.Region, "r1")))
 		for i := range n - 1 {
-			if _, err := relay.js.PublishAsync(fmt.Sprintf("evt.%s.g.%d.bets.placed", own.origin, i%64), make([]byte, 400)); err != nil {
+			if _, err := relay.js.PublishAsync(fmt.Sprintf("evt.%s.g.%d.bets.placed", own.origin, i%64), make([]byte, 400), jetstream.WithStallWait(20*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 		}

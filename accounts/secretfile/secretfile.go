@@ -74,6 +74,28 @@ func Tighten(path string) error {
 	return nil
 }
 
+// Lock waits until no other process or caller holds the lock of that file, which is made if it is missing
+// and stays. Release gives the lock back; the end of the process does too. Where the file system knows no
+// locks, Lock holds nothing back.
+func Lock(path string) (release func(), err error) {
+	const op = "file.lock"
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, FileMode)
+	if err != nil {
+		return nil, explain(op, path, err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.ENOLCK) {
+		_ = f.Close()
+		return nil, explain(op, path, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // stage writes data to a new file next to path and onto the disk.
 func stage(path string, data []byte) (name string, err error) {
 	dir := filepath.Dir(path)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,5 +128,32 @@ func TestFullDisk(t *testing.T) {
 	}
 	if left, err := os.ReadDir(full); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lock")
+	inside, most := 0, 0 // guarded by the lock alone: the race detector watches
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			release, err := secretfile.Lock(file)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			inside++
+			most = max(most, inside)
+			runtime.Gosched()
+			inside--
+			release()
+		})
+	}
+	wg.Wait()
+	if most != 1 {
+		t.Errorf("%d held the lock at once", most)
+	}
+	if _, err := secretfile.Lock(filepath.Join(file, "x")); err == nil {
+		t.Error("locked a file that cannot be")
 	}
 }

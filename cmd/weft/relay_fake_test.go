@@ -104,6 +104,11 @@ func newFakeRelay(t *testing.T) *fakeRelay {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pair, err := tls.LoadX509KeyPair(f.path("server.pem"), f.path("server-key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server.TLS.Certificates = []tls.Certificate{pair} // else StartTLS adds one of its own
 	f.server.EnableHTTP2 = true
 	f.server.StartTLS()
 	t.Cleanup(f.server.Close)

@@ -2,26 +2,17 @@ package uplink_test
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/relay/uplink"
-	"github.com/weft-mesh/weft/streams/event"
-	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
-	"github.com/weft-mesh/weft/streams/original"
 	"github.com/weft-mesh/weft/streams/streamtest"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -263,99 +254,6 @@ func TestStalledBatchIsGivenUpWhole(t *testing.T) {
 	}
 }
 
-func TestBrokenConnection(t *testing.T) {
-	s := streamtest.Server(t, "eu")
-	u, _ := url.Parse(s.URL())
-	cutter := streamtest.NewCutter(t, u.Host)
-	r := newRig(t, func(o *uplink.Options) { o.AckTimeout = 20 * time.Second })
-	r.conn = s.Connect()
-	o := r.o
-	o.Connect = r.connect("nats://" + cutter.Addr())
-	var err error
-	if r.pool, err = uplink.New(o); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.pool.Close)
-	arrived := make(chan *nats.Msg, 1000)
-	r.stream("evt.>", func(m *nats.Msg) { arrived <- m })
-	done := make(chan []uplink.Result, 1)
-	go func() { done <- r.publish(messages(3)) }()
-	for range 3 {
-		<-arrived
-	}
-	cutter.Cut()
-	begin := time.Now()
-	expect(t, <-done, "ack_lost:3")
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %s to notice", took)
-	}
-	// nothing is kept for later while the connection is down
-	expect(t, r.publish(messages(2)), "stream_unreachable:2")
-	if down, all := r.pool.Down(); !all || len(down) != 1 {
-		t.Errorf("down: %q, %v", down, all)
-	}
-	cutter.Heal()
-	go func() {
-		for m := range arrived {
-			_ = m.Respond(ack("eu", 1))
-		}
-	}()
-	defer close(arrived)
-	streamtest.Eventually(t, 10*time.Second, func() (bool, string) {
-		got := tally(r.publish(messages(2)))
-		return got == "map[stored:2]", got
-	})
-	_ = r.conn.Drain()
-	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return r.conn.IsClosed(), "draining" })
-}
-
-func TestTenantsComeAndGo(t *testing.T) {
-	var mu sync.Mutex
-	dials := map[string]int{}
-	broken := true
-	now := time.Unix(0, 0)
-	r := newRig(t, func(o *uplink.Options) {
-		connect := o.Connect
-		o.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-		o.Connect = func(ctx context.Context, tenant string) (*nats.Conn, error) {
-			mu.Lock()
-			dials[tenant]++
-			refuse := broken
-			mu.Unlock()
-			if refuse {
-				return nil, errors.New("no credential yet")
-			}
-			return connect(ctx, tenant)
-		}
-		o.Logger = zap.NewNop()
-	})
-	r.stream("evt.>", func(m *nats.Msg) { _ = m.Respond(ack("eu", 1)) })
-	expect(t, r.publish(messages(1)), "stream_unreachable:1")
-	expect(t, r.publish(messages(1)), "stream_unreachable:1")
-	if dials["acme"] != 1 {
-		t.Errorf("dialed %d times within the pause", dials["acme"])
-	}
-	mu.Lock()
-	broken, now = false, now.Add(time.Second)
-	mu.Unlock()
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() { expect(t, r.publish(messages(1)), "stored:1") })
-	}
-	wg.Wait()
-	if dials["acme"] != 2 {
-		t.Errorf("20 requests dialed %d times", dials["acme"]-1)
-	}
-	r.pool.Retain(func(tenant string) bool { return tenant != "acme" })
-	expect(t, r.publish(messages(1)), "stored:1") // opened again
-	if dials["acme"] != 3 {
-		t.Errorf("dialed %d times", dials["acme"])
-	}
-	r.pool.Close()
-	expect(t, r.publish(messages(1)), "stream_unreachable:1")
-	r.pool.Close()
-}
-
 func TestTooLargeMessageFailsAlone(t *testing.T) {
 	r := newRig(t, nil)
 	r.stream("evt.>", func(m *nats.Msg) { _ = m.Respond(ack("eu", 1)) })
@@ -365,96 +263,5 @@ func TestTooLargeMessageFailsAlone(t *testing.T) {
 	expect(t, res, "stored:2 too_large:1")
 	if res[1].Status != uplink.Rejected {
 		t.Errorf("%+v", res[1])
-	}
-}
-
-// digests plays the hub's service.
-func (r *rig) digests(known map[uint64]original.Digest, batches *[]int) {
-	r.stream(subject.Digest("eu"), func(m *nats.Msg) {
-		var q original.Request
-		if err := json.Unmarshal(m.Data, &q); err != nil {
-			r.t.Error(err)
-		}
-		*batches = append(*batches, len(q.Seqs))
-		var a original.Response
-		for _, seq := range q.Seqs {
-			d, ok := known[seq]
-			if !ok {
-				d = original.Digest{Error: original.NotFound}
-			}
-			d.Seq = seq
-			a.Digests = append(a.Digests, d)
-		}
-		b, _ := json.Marshal(a)
-		_ = m.Respond(b)
-	})
-}
-
-func TestDuplicatesAreCompared(t *testing.T) {
-	r := newRig(t, nil)
-	msgs := messages(1203)
-	known := map[uint64]original.Digest{}
-	for i, m := range msgs {
-		sum, err := event.Digest(m.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		known[uint64(i+1)] = original.Digest{EventID: m.ID, Digest: hex.EncodeToString(sum[:])}
-	}
-	known[1] = original.Digest{EventID: "e-0", Digest: strings.Repeat("0", 64)}
-	known[2] = original.Digest{EventID: "e-other", Digest: known[2].Digest}
-	delete(known, 3)
-	var batches []int
-	r.digests(known, &batches)
-	seq := 0
-	r.stream("evt.>", func(m *nats.Msg) {
-		seq++
-		_ = m.Respond(fmt.Appendf(nil, `{"stream":"EVENTS","domain":"eu","seq":%d,"duplicate": true}`, seq))
-	})
-	res := r.publish(msgs)
-	expect(t, res, "digest_unavailable:1 duplicate:1200 event_id_conflict:2")
-	if res[0].Status != uplink.Rejected || res[1].Status != uplink.Rejected || res[2].Status != uplink.Unavailable {
-		t.Errorf("%+v", res[:3])
-	}
-	if !slices.Equal(batches, []int{500, 500, 203}) {
-		t.Errorf("asked in batches of %d", batches)
-	}
-}
-
-func TestDigestServiceFails(t *testing.T) {
-	dup := func(m *nats.Msg) {
-		_ = m.Respond([]byte(`{"stream":"EVENTS","domain":"eu","seq":1,"duplicate": true}`))
-	}
-	for name, service := range map[string]nats.MsgHandler{
-		"is not there": nil,
-		"is silent":    func(*nats.Msg) {},
-		"babbles":      func(m *nats.Msg) { _ = m.Respond([]byte("what?")) },
-		"other seq":    func(m *nats.Msg) { _ = m.Respond([]byte(`{"digests":[{"seq":2,"event_id":"e-0"}]}`)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, func(o *uplink.Options) { o.DigestTimeout = 200 * time.Millisecond })
-			r.stream("evt.>", dup)
-			if service != nil {
-				r.stream(subject.Digest("eu"), service)
-			}
-			expect(t, r.publish(messages(1)), "digest_unavailable:1")
-		})
-	}
-}
-
-func TestOptionsAreChecked(t *testing.T) {
-	for name, change := range map[string]func(*uplink.Options){
-		"region":  func(o *uplink.Options) { o.Region = "E U" },
-		"connect": func(o *uplink.Options) { o.Connect = nil },
-		"window":  func(o *uplink.Options) { o.Window = 0 },
-		"huge":    func(o *uplink.Options) { o.Window = 1 << 20 },
-		"timeout": func(o *uplink.Options) { o.AckTimeout = 0 },
-	} {
-		o := uplink.DefaultOptions()
-		o.Region, o.Connect = "eu", func(context.Context, string) (*nats.Conn, error) { return nil, nil }
-		change(&o)
-		if _, err := uplink.New(o); fault.KindOf(err) != fault.Invalid {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

@@ -2,9 +2,11 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // serverLog turns the server's log lines into ours: what it calls a notice is detail to us. It also keeps the
@@ -30,10 +32,24 @@ func (l *serverLog) Noticef(format string, v ...any) {
 }
 
 // Warnf logs a warning.
-func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Warnf(format string, v ...any) { l.say(zap.WarnLevel, fmt.Sprintf(format, v...)) }
 
 // Errorf logs an error.
-func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Errorf(format string, v ...any) { l.say(zap.ErrorLevel, fmt.Sprintf(format, v...)) }
+
+// say keeps at debug level what the server reports of every normal start: nobody could act on it.
+func (l *serverLog) say(level zapcore.Level, msg string) {
+	for _, normal := range []string{
+		"Sourcing state is outdated",                                                         // each added source
+		"Error trying to connect to route (attempt", "Waiting for routing to be established", // servers of a region start one after the other
+		"JetStream has not established contact with a meta leader", "Metalayer blocking snapshot",
+	} {
+		if strings.Contains(msg, normal) {
+			level = zap.DebugLevel
+		}
+	}
+	l.log.Log(level, msg)
+}
 
 // Fatalf logs an error and keeps it; it does not end the process.
 func (l *serverLog) Fatalf(format string, v ...any) {
