@@ -200,14 +200,14 @@ func TestRunKeepsSlowHandlersEventsAlive(t *testing.T) {
 	r := newRegion(t)
 	r.publish("bets", 1, 4)
 	o := r.options("d")
-	o.AckWait = time.Second
+	o.AckWait = 4 * time.Second
 	release := make(chan struct{})
 	run := run(t, r.subscribe(o), func(context.Context, *consumers.Message) error {
 		<-release
 		return nil
 	})
 	run.count(1)
-	<-time.After(2500 * time.Millisecond)
+	<-time.After(6 * time.Second)
 	if n := r.info("d").NumRedelivered; n != 0 {
 		t.Errorf("%d events delivered again", n)
 	}

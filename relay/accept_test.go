@@ -86,6 +86,9 @@ func TestBatches(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	if id := a.Results[0].EventID; id != "" {
+		t.Errorf("an id outside the grammar comes back: %q", id)
+	}
 	if n := r.stored(); n != 2 {
 		t.Errorf("%d stored", n)
 	}

@@ -51,29 +51,33 @@ func TestControlStateTakesEffect(t *testing.T) {
 	}
 }
 
+// answerLate takes the subjects away from the stream and answers in its place once release is closed.
+func (r *rig) answerLate(release <-chan struct{}) (arrived <-chan struct{}) {
+	s, err := r.js.Stream(r.t.Context(), subject.EventsStream)
+	r.must(err)
+	c := s.CachedInfo().Config
+	c.Subjects = []string{"late.>"}
+	_, err = r.js.UpdateStream(r.t.Context(), c)
+	r.must(err)
+	ch := make(chan struct{}, 100)
+	_, err = r.conn.Subscribe("evt.eu_1.>", func(m *nats.Msg) {
+		ch <- struct{}{}
+		go func() {
+			<-release
+			_ = m.Respond([]byte(`{"stream":"EVENTS","domain":"eu","seq":1}`))
+		}()
+	})
+	r.must(err)
+	r.must(r.conn.Flush())
+	return ch
+}
+
 // A stop while requests wait for their acknowledgements answers them all, and what it answers is stored.
 func TestStopDrains(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
 		r := newRig(t)
-		// the stream answers late: the requests of the wave are in flight when the relay stops
 		release := make(chan struct{})
-		arrived := make(chan struct{}, 100)
-		s, err := r.js.Stream(t.Context(), subject.EventsStream)
-		r.must(err)
-		c := s.CachedInfo().Config
-		c.Subjects = []string{"late.>"}
-		_, err = r.js.UpdateStream(t.Context(), c)
-		r.must(err)
-		var wg sync.WaitGroup
-		sub, err := r.conn.Subscribe("evt.eu_1.>", func(m *nats.Msg) {
-			arrived <- struct{}{}
-			wg.Go(func() {
-				<-release
-				_ = m.Respond([]byte(`{"stream":"EVENTS","domain":"eu","seq":1}`))
-			})
-		})
-		r.must(err)
-		r.must(r.conn.Flush())
+		arrived := r.answerLate(release)
 		const n = 10
 		r.client(acme, http1)
 		answers := make(chan answer, n)
@@ -102,8 +106,6 @@ func TestStopDrains(t *testing.T) {
 		if err := <-stopped; err != nil {
 			t.Errorf("http1=%v: stop: %v", http1, err)
 		}
-		wg.Wait()
-		r.must(sub.Unsubscribe())
 		if _, err := r.client(acme, http1).Get("https://" + r.relay.Addr()); err == nil {
 			t.Error("it still answers")
 		}

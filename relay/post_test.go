@@ -15,7 +15,6 @@ import (
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/signature"
-	"github.com/weft-mesh/weft/relay"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,20 +37,8 @@ func twice(name string) func(*http.Request) {
 	return func(req *http.Request) { req.Header[name] = append(req.Header[name], req.Header[name]...) }
 }
 
-// badRequests are wrong as a whole.
+// badRequests are wrong as a whole: in size, type or headers.
 func badRequests() []refusal {
-	flip := func(req *http.Request) {
-		mac := []byte(req.Header.Get(signature.Signature))
-		if last := &mac[len(mac)-1]; *last == '0' {
-			*last = '1'
-		} else {
-			*last = '0'
-		}
-		req.Header.Set(signature.Signature, string(mac))
-	}
-	upper := func(req *http.Request) {
-		req.Header.Set(signature.Signature, "v1="+strings.ToUpper(req.Header.Get(signature.Signature)[3:]))
-	}
 	big := ev("payload", `{"x":"`+strings.Repeat("y", 10<<20)+`"}`)
 	return []refusal{
 		{"empty body", post{body: ""}, 400, event.CodeSyntax, "line 1", ""},
@@ -72,6 +61,24 @@ func badRequests() []refusal {
 		{"signature twice", post{body: ev(), after: twice(signature.Signature)}, 400, "header_repeated", signature.Signature, ""},
 		{"NATS header", post{body: ev(), after: setHeader("Nats-Msg-Id", "x")}, 400, "header_forbidden", "Nats-", ""},
 		{"NATS header in other letters", post{body: ev(), after: setHeader("nATS-Expected-Stream", "x")}, 400, "header_forbidden", "Nats-", ""},
+	}
+}
+
+// badSignatures are of the wrong time, key, owner or place.
+func badSignatures() []refusal {
+	flip := func(req *http.Request) {
+		mac := []byte(req.Header.Get(signature.Signature))
+		if last := &mac[len(mac)-1]; *last == '0' {
+			*last = '1'
+		} else {
+			*last = '0'
+		}
+		req.Header.Set(signature.Signature, string(mac))
+	}
+	upper := func(req *http.Request) {
+		req.Header.Set(signature.Signature, "v1="+strings.ToUpper(req.Header.Get(signature.Signature)[3:]))
+	}
+	return []refusal{
 		{"kid malformed", post{body: ev(), after: setHeader(signature.KeyID, "../acme")}, 401, "invalid_key_id", signature.KeyID, ""},
 		{"timestamp malformed", post{body: ev(), after: setHeader(signature.Timestamp, "1e9")}, 401, "invalid_timestamp", signature.Timestamp, ""},
 		{"request id malformed", post{body: ev(), after: setHeader(signature.RequestID, "a b")}, 401, "invalid_request_id", signature.RequestID, ""},
@@ -168,7 +175,7 @@ func TestBadInputIsRefusedAndNothingStored(t *testing.T) {
 	r := newRig(t)
 	r.addBadKeys()
 	for _, http1 := range []bool{false, true} {
-		for _, c := range append(badRequests(), badEvents()...) {
+		for _, c := range slices.Concat(badRequests(), badSignatures(), badEvents()) {
 			t.Run(fmt.Sprintf("http1=%v/%s", http1, c.name), func(t *testing.T) {
 				r.t = t
 				var mac string

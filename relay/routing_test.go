@@ -37,19 +37,18 @@ func userOf(region string) string {
 }
 
 // playHome is the home region us at the other end of a link.
-func (r *rig) playHome() *nats.Subscription {
+func (r *rig) playHome() {
 	seq := 100
-	sub, err := r.conn.Subscribe("evt.us_1.>", func(m *nats.Msg) {
+	_, err := r.conn.Subscribe("evt.us_1.>", func(m *nats.Msg) {
 		seq++
 		_ = m.Respond(fmt.Appendf(nil, `{"stream":"EVENTS","domain":"us","seq":%d}`, seq))
 	})
 	r.must(err)
 	r.must(r.conn.Flush())
-	return sub
 }
 
-func TestRouting(t *testing.T) {
-	r := newRig(t)
+// manyTopics is a topic of every kind; the first is the default.
+func (r *rig) manyTopics() {
 	r.routes([]accounts.Topic{
 		{Name: "local", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local},
 		{Name: "money", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Forward},
@@ -59,8 +58,13 @@ func TestRouting(t *testing.T) {
 		{Name: "closed", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Producers: []string{"other"}},
 	}, accounts.Rule{Type: "money.>", Topic: "money"}, accounts.Rule{Type: "here.*", Topic: "here"}, accounts.Rule{Type: "short", Topic: "short"},
 		accounts.Rule{Type: "game.>", Topic: "game"}, accounts.Rule{Type: "closed", Topic: "closed"})
+}
+
+func TestRouting(t *testing.T) {
+	r := newRig(t)
+	r.manyTopics()
 	eu, us := `{"user_id":"`+userOf("eu")+`"}`, `{"user_id":"`+userOf("us")+`"}`
-	home := r.playHome()
+	r.playHome()
 	for _, c := range []struct {
 		name, body          string
 		status              int
@@ -88,6 +92,11 @@ func TestRouting(t *testing.T) {
 			t.Errorf("%s: stored as %s with %v", c.name, m.Subject, m.Header)
 		}
 	}
+}
+
+func TestRoutesThatRefuse(t *testing.T) {
+	r := newRig(t)
+	r.manyTopics()
 	if a := r.send(post{body: ev("event_type", `"game.x"`)}); a.status != 422 || a.Code != "routing_key_missing" || a.Errors[0].Pointer != "/payload/game" {
 		t.Errorf("no key: %d %s", a.status, a.text)
 	}
@@ -97,9 +106,13 @@ func TestRouting(t *testing.T) {
 	if a := r.send(post{body: ev("event_type", `"short"`, "occurred_at", `"`+time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339)+`"`)}); a.Code != "occurred_at_too_old" {
 		t.Errorf("older than the topic keeps: %d %s", a.status, a.text)
 	}
+}
+
+func TestHomeUnreachable(t *testing.T) {
+	r := newRig(t)
+	r.manyTopics()
+	eu, us := `{"user_id":"`+userOf("eu")+`"}`, `{"user_id":"`+userOf("us")+`"}`
 	before := r.stored()
-	r.must(home.Unsubscribe())
-	r.must(r.conn.Flush())
 	a := r.send(post{body: ev("event_type", `"money.in"`, "key", us)})
 	if a.status != 503 || a.Code != "home_unreachable" || a.header.Get("Retry-After") == "" || r.stored() != before {
 		t.Errorf("home unreachable: %d %s", a.status, a.text)

@@ -177,7 +177,8 @@ func (l *Log) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages()
+	// A consumer of ours does not outlive its server; missed heartbeats are how that is noticed.
+	it, err := cons.Messages(jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return err
 	}

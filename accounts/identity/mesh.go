@@ -55,7 +55,8 @@ func (m Mesh) Region(name string) (Region, bool) {
 	return m.Regions[i], true
 }
 
-var loopback = []string{"127.0.0.1", "localhost", "::1"}
+// loopback is what a region on this machine alone is reached by.
+func loopback() []string { return []string{"127.0.0.1", "localhost", "::1"} }
 
 // complete fills in what may be left out and checks the rest.
 func (m Mesh) complete() (Mesh, error) {
@@ -81,7 +82,7 @@ func (m Mesh) complete() (Mesh, error) {
 			r.Weight = 1
 		}
 		if len(r.Hosts) == 0 {
-			r.Hosts = loopback
+			r.Hosts = loopback()
 		}
 		switch {
 		case !subject.ValidRegion(r.Name):

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weft-mesh/weft/accounts/secretfile"
@@ -133,7 +134,7 @@ func TestFullDisk(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "lock")
-	inside, most := 0, 0 // guarded by the lock alone: the race detector watches
+	var inside, most atomic.Int32
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -142,16 +143,17 @@ func TestLock(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			inside++
-			most = max(most, inside)
+			if n := inside.Add(1); n > most.Load() {
+				most.Store(n)
+			}
 			runtime.Gosched()
-			inside--
+			inside.Add(-1)
 			release()
 		})
 	}
 	wg.Wait()
-	if most != 1 {
-		t.Errorf("%d held the lock at once", most)
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d held the lock at once", n)
 	}
 	if _, err := secretfile.Lock(filepath.Join(file, "x")); err == nil {
 		t.Error("locked a file that cannot be")

@@ -39,7 +39,8 @@ type sender struct {
 func newSender(c batchSender, o *sendOptions, r *sendReport) *sender {
 	s := &sender{client: c, chunk: 2 * o.batch * o.concurrency, report: r}
 	if o.rate > 0 {
-		s.limiter = rate.NewLimiter(rate.Limit(o.rate), 1)
+		// a tenth of a second may be caught up: reading stands still while a chunk is sent
+		s.limiter = rate.NewLimiter(rate.Limit(o.rate), max(1, int(o.rate/10)))
 	}
 	if o.now {
 		s.now = time.Now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,11 +68,16 @@ type Pool struct {
 
 // link is one attempt to have an uplink. ready is closed when up or err is set.
 type link struct {
-	ready chan struct{}
-	up    *Uplink
-	err   error
-	at    time.Time // of the failure
+	ready   chan struct{}
+	waiting atomic.Int32 // requests that wait for ready
+	up      *Uplink
+	err     error
+	at      time.Time // of the failure
 }
+
+// maxWaiting bounds the requests that wait for a connection being made: a hub that does not answer must not
+// fill the relay with waiting requests.
+const maxWaiting = 64
 
 // New makes an empty pool. Close it.
 func New(o Options) (*Pool, error) {
@@ -102,10 +108,8 @@ func (p *Pool) get(ctx context.Context, tenant string) (*Uplink, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case <-l.ready:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := l.await(ctx); err != nil {
+			return nil, err
 		}
 		switch {
 		case l.err == nil && !l.up.dead.Load():
@@ -116,6 +120,24 @@ func (p *Pool) get(ctx context.Context, tenant string) (*Uplink, error) {
 		if p.links.CompareAndDelete(tenant, l) && l.up != nil {
 			l.up.close()
 		}
+	}
+}
+
+func (l *link) await(ctx context.Context) error {
+	select {
+	case <-l.ready:
+		return nil
+	default:
+	}
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > maxWaiting {
+		return fault.New("uplink.get", fault.Unavailable, CodeStreamUnreachable, "the connection is being made")
+	}
+	select {
+	case <-l.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -125,3 +125,37 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// While a connection is being made, a bounded number of requests waits for it and the rest is shed.
+func TestSlowConnect(t *testing.T) {
+	dialing, release := make(chan struct{}, 10), make(chan struct{})
+	r := newRig(t, func(o *uplink.Options) {
+		connect := o.Connect
+		o.Connect = func(ctx context.Context, tenant string) (*nats.Conn, error) {
+			dialing <- struct{}{}
+			<-release
+			return connect(ctx, tenant)
+		}
+	})
+	r.stream("evt.>", func(m *nats.Msg) { _ = m.Respond(ack("eu", 1)) })
+	const n = 300
+	results := make(chan string, n)
+	for range n {
+		go func() { results <- tally(r.publish(messages(1))) }()
+	}
+	<-dialing
+	for range n - 64 {
+		if got := <-results; got != "map[stream_unreachable:1]" {
+			t.Errorf("shed with %s", got)
+		}
+	}
+	close(release)
+	for range 64 {
+		if got := <-results; got != "map[stored:1]" {
+			t.Errorf("after waiting: %s", got)
+		}
+	}
+	if len(dialing) != 0 {
+		t.Errorf("dialed %d times more", len(dialing))
+	}
+}

@@ -1,6 +1,8 @@
 package uplink
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ type model struct {
 	calls   []*call
 	flying  map[string]*target // by token: in flight as the model sees it
 	retired []string           // tokens that must settle nothing any more
+	seq     uint64
 }
 
 type target struct {
@@ -83,82 +86,87 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
+// someone picks a token in flight, "" when there is none.
+func (m *model) someone(t *rapid.T) string {
+	if len(m.flying) == 0 {
+		return ""
+	}
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(m.flying))).Draw(t, "token")
+}
+
+func (m *model) ack(t *rapid.T) {
+	token := m.someone(t)
+	if token == "" {
+		return
+	}
+	m.seq++
+	at := m.flying[token]
+	m.w.acked(token, "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: m.seq})
+	if got := at.c.results[at.index]; got != (Result{Status: Stored, Seq: m.seq}) {
+		t.Fatalf("settled as %+v", got)
+	}
+	m.retire(token)
+}
+
+func (m *model) ackTooLate(t *rapid.T) {
+	if len(m.retired) == 0 {
+		return
+	}
+	before := m.late.Load()
+	m.w.acked(rapid.SampledFrom(m.retired).Draw(t, "old"), "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: 1 << 60})
+	if m.late.Load() != before+1 {
+		t.Fatal("an old acknowledgement was taken")
+	}
+}
+
+func (m *model) giveUp(t *rapid.T) {
+	if len(m.calls) == 0 {
+		return
+	}
+	c := rapid.SampledFrom(m.calls).Draw(t, "call")
+	m.w.skip(c, notSent)
+	m.w.expire(c, ackTimeout)
+	for token, at := range m.flying {
+		if at.c == c {
+			m.retire(token)
+		}
+	}
+}
+
+func (m *model) lose(*rapid.T) {
+	m.w.failAll(ackLost)
+	for token := range m.flying {
+		m.retire(token)
+	}
+}
+
+func (m *model) finish(*rapid.T) {
+	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool {
+		if c.unsent+c.pending > 0 {
+			return false
+		}
+		m.w.leave(c)
+		return true
+	})
+}
+
 func TestWindowNeverMixesEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{flying: map[string]*target{}}
 		m.w = newWindow(rapid.IntRange(1, 12).Draw(t, "window"), &m.late)
-		pick := func(from map[string]*target) (string, bool) {
-			if len(from) == 0 {
-				return "", false
-			}
-			keys := make([]string, 0, len(from))
-			for k := range from {
-				keys = append(keys, k)
-			}
-			return rapid.SampledFrom(keys).Draw(t, "token"), true
-		}
-		seq := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
-			"": m.check,
-			"start": func(t *rapid.T) {
-				m.start(rapid.IntRange(1, 20).Draw(t, "events"))
-			},
-			"send": func(t *rapid.T) {
+			"":      m.check,
+			"start": func(t *rapid.T) { m.start(rapid.IntRange(1, 20).Draw(t, "events")) },
+			"send": func(*rapid.T) {
 				for _, c := range m.calls {
 					m.arm(c)
 				}
 			},
-			"ack": func(t *rapid.T) {
-				if token, ok := pick(m.flying); ok {
-					seq++
-					at := m.flying[token]
-					m.w.acked(token, "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: seq})
-					if got := at.c.results[at.index]; got != (Result{Status: Stored, Seq: seq}) {
-						t.Fatalf("settled as %+v", got)
-					}
-					m.retire(token)
-				}
-			},
-			"ack too late or twice": func(t *rapid.T) {
-				if len(m.retired) == 0 {
-					return
-				}
-				before := m.late.Load()
-				m.w.acked(rapid.SampledFrom(m.retired).Draw(t, "old"), "eu", &puback{stream: []byte("EVENTS"), domain: []byte("eu"), seq: 1 << 60})
-				if m.late.Load() != before+1 {
-					t.Fatal("an old acknowledgement was taken")
-				}
-			},
-			"give up": func(t *rapid.T) {
-				if len(m.calls) == 0 {
-					return
-				}
-				c := rapid.SampledFrom(m.calls).Draw(t, "call")
-				m.w.skip(c, notSent)
-				m.w.expire(c, ackTimeout)
-				for token, at := range m.flying {
-					if at.c == c {
-						m.retire(token)
-					}
-				}
-			},
-			"connection lost": func(*rapid.T) {
-				m.w.failAll(ackLost)
-				for token := range m.flying {
-					m.retire(token)
-				}
-			},
-			"finish": func(*rapid.T) {
-				var rest []*call
-				for _, c := range m.calls {
-					if c.unsent+c.pending > 0 {
-						rest = append(rest, c)
-						continue
-					}
-					m.w.leave(c)
-				}
-				m.calls = rest
-			},
+			"ack":                   m.ack,
+			"ack too late or twice": m.ackTooLate,
+			"give up":               m.giveUp,
+			"connection lost":       m.lose,
+			"finish":                m.finish,
 		})
 	})
 }
@@ -175,13 +183,8 @@ func TestLargeBatchLeavesRoom(t *testing.T) {
 			t.Fatal("no room beside a large batch")
 		}
 	}
-	if c := (&call{msgs: make([]Message, 90)}); !w.admit(c) || len(c.held) != 30 {
-		// 30 are free: fewer than crumb
-		if w.inFlight() != 370 {
-			t.Fatalf("%d in flight", w.inFlight())
-		}
-	} else {
-		t.Fatal("let in with fewer than it may be let in with")
+	if w.admit(&call{msgs: make([]Message, 90)}) || w.inFlight() != 370 {
+		t.Fatalf("let in with fewer than crumb free: %d in flight", w.inFlight())
 	}
 	if !w.admit(&call{msgs: make([]Message, 20)}) {
 		t.Fatal("a small request that fits is refused")

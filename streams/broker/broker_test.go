@@ -304,7 +304,6 @@ func TestClientsNeedCredentialsAndNoCertificate(t *testing.T) {
 		{"a certificate alone", b.ClientURL(), []nats.Option{nats.Secure(m.pki.client())}, false},
 		{"a foreign certificate", b.ClientURL(), []nats.Option{nats.Secure(&tls.Config{RootCAs: m.pki.pool, Certificates: newPKI(t).client().Certificates}), acme.credentials(t)}, false},
 		{"in process", "", []nats.Option{b.InProcess(), acme.credentials(t)}, true},
-		{"in process with foreign credentials", "", []nats.Option{b.InProcess(), newOperator(t).tenant("x").credentials(t)}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -117,4 +117,3 @@ func (p *pki) server(mode tls.ClientAuthType) *tls.Config {
 func (p *pki) client() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{p.cert}, RootCAs: p.pool, MinVersion: tls.VersionTLS12}
 }
-

@@ -147,10 +147,7 @@ func (u *user) tellTransfer(what act, p *payload, r *rand.Rand) {
 		u.deposit, u.balance = 0, u.balance+amount
 	case withdrawalRequested:
 		u.transfers++
-		amount = u.balance / 2
-		if u.level == 0 {
-			amount = min(amount, largeWithdrawal-1)
-		}
+		amount = u.balance / 2 // large only with a KYC level: next sees to it
 		u.payout, u.balance = amount, u.balance-amount
 	case withdrawalCompleted:
 		u.payout = 0
