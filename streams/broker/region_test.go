@@ -256,9 +256,11 @@ func TestClusterAgainstSingle(t *testing.T) {
 	m := newMesh(t, map[string]int{"eu": 1, "us": 3})
 	acme := m.addTenant("acme")
 	us := m.region("us")
-	if d := us.servers[0].Durability(); d.Servers != 3 || d.SyncInterval != time.Second || d.SyncAlways {
-		t.Errorf("durability %+v, want 3 servers that sync every second", d)
-	}
+	want := broker.Durability{SyncInterval: time.Second, Servers: 3, MaxStore: 1 << 30}
+	streamtest.Eventually(t, 10*time.Second, func() (bool, string) {
+		d := us.servers[0].Durability()
+		return d == want, fmt.Sprintf("durability %+v, want %+v", d, want)
+	})
 	sites := m.openStreams("acme")
 	sites["us"].publish(0, flowControl)
 	sites["eu"].publish(0, 200)
