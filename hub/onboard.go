@@ -161,7 +161,7 @@ func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sealed, err := h.opts.Identity.Sealer.Seal(acc.SigningSeed.Bytes())
+	sealed, err := h.opts.Identity.Seeds.Seal(acc.SigningSeed.Bytes())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -116,7 +116,7 @@ func (h *Hub) admit(t *accounts.Tenant) error {
 		h.mu.Unlock()
 		return nil
 	}
-	seed, err := h.opts.Identity.Sealer.Open(t.SigningSeed)
+	seed, err := h.opts.Identity.Seeds.Open(t.SigningSeed)
 	if err != nil {
 		return fault.Wrap("hub.admit "+t.Name, fault.Internal, err)
 	}

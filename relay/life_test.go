@@ -74,6 +74,7 @@ func (r *rig) answerLate(release <-chan struct{}) (arrived <-chan struct{}) {
 
 // A stop while requests wait for their acknowledgements answers them all, and what it answers is stored.
 func TestStopDrains(t *testing.T) {
+	defer dumpAfter(8 * time.Second).Stop()
 	for _, http1 := range []bool{false, true} {
 		r := newRig(t)
 		release := make(chan struct{})

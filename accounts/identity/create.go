@@ -68,6 +68,7 @@ type maker struct {
 	operator       *issuer.Operator
 	control, audit *issuer.AccountKeys
 	masterText     []byte
+	seedsText      []byte
 }
 
 func (mk *maker) directories() error {
@@ -234,15 +235,25 @@ func (mk *maker) account(k keySet, spec issuer.AccountSpec) (*issuer.AccountKeys
 	return &issuer.AccountKeys{Name: spec.Name, Public: public, Seed: identity, SigningSeed: signing, JWT: string(token)}, nil
 }
 
-func (mk *maker) master() error {
-	file := filepath.Join(mk.operatorDir, masterFile)
+// master makes the two keys that seal secrets in the control log. Relays hold the one for request secrets
+// alone: with the other they could mint a tenant's owner.
+func (mk *maker) master() (err error) {
+	if mk.masterText, err = mk.sealingKey(masterFile); err != nil {
+		return err
+	}
+	mk.seedsText, err = mk.sealingKey(seedsFile)
+	return err
+}
+
+func (mk *maker) sealingKey(name string) ([]byte, error) {
+	file := filepath.Join(mk.operatorDir, name)
 	if !exists(file) {
-		copies, err := filepath.Glob(filepath.Join(mk.dir, "regions", "*", "*", masterFile))
+		copies, err := filepath.Glob(filepath.Join(mk.dir, "regions", "*", "*", name))
 		if err != nil {
-			return fault.Wrap("identity.create", fault.Internal, err)
+			return nil, fault.Wrap("identity.create", fault.Internal, err)
 		}
 		if len(copies) > 0 {
-			return lost(file, copies[0])
+			return nil, lost(file, copies[0])
 		}
 	}
 	text, err := ensure(file, func() ([]byte, error) {
@@ -253,13 +264,12 @@ func (mk *maker) master() error {
 		return s.Identity(), nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := keyring.ParseAgeSealer(text); err != nil {
-		return damaged(file, err)
+		return nil, damaged(file, err)
 	}
-	mk.masterText = text
-	return nil
+	return text, nil
 }
 
 func (mk *maker) admin() error {
@@ -291,7 +301,7 @@ func (mk *maker) hub(r Region) error {
 	}
 	secrets := map[string][]byte{
 		systemKeys.signing(): system.SigningSeed, controlKeys.signing(): mk.control.SigningSeed, auditKeys.signing(): mk.audit.SigningSeed,
-		masterFile: mk.masterText,
+		masterFile: mk.masterText, seedsFile: mk.seedsText,
 	}
 	if r.Name == mk.mesh.Home {
 		secrets[filepath.Join(homeFolder, operatorKeys.signing())] = mk.operator.SigningSeed()

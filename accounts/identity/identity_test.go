@@ -345,3 +345,29 @@ func TestLoadedIdentityShowsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// A relay that fell into wrong hands can forge requests, but not mint users of a tenant's account.
+func TestRelaysCannotOpenSeeds(t *testing.T) {
+	dir := t.TempDir()
+	if err := Create(dir, Mesh{Regions: []Region{{Name: "eu"}}}); err != nil {
+		t.Fatal(err)
+	}
+	hub, err := LoadHub(dir, "eu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay, err := LoadRelay(dir, "eu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := hub.Seeds.Seal([]byte("seed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := relay.Sealer.Open(sealed); err == nil {
+		t.Error("a relay's key opened the seed of an account")
+	}
+	if _, err := os.Stat(filepath.Join(relayFolder(dir, "eu"), seedsFile)); err == nil {
+		t.Error("a relay's folder holds the key of the seeds")
+	}
+}

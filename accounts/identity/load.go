@@ -29,7 +29,8 @@ type Hub struct {
 	System      Account // of this region alone
 	Control     Account
 	Audit       Account
-	Sealer      keyring.Sealer // the mesh's master key
+	Sealer      keyring.Sealer // the mesh's master key: secrets of signing keys
+	Seeds       keyring.Sealer // seeds of tenants' accounts, which no relay can open
 	CAFile      string
 	CertFile    string // for servers and, towards other regions, clients
 	KeyFile     string
@@ -66,7 +67,8 @@ const (
 	caFile     = "ca.pem"
 	certFile   = "tls.pem"
 	keyFile    = "tls-key.pem"
-	masterFile = "master.age"
+	masterFile = "master.age" // seals the secrets of signing keys: hubs and relays
+	seedsFile  = "seeds.age"  // seals the seeds of tenants' accounts: hubs alone
 	credsFile  = "relay.creds"
 	caKeyFile  = "ca-key.pem"
 	homeFolder = "home" // below the hub of the control home
@@ -96,7 +98,10 @@ func LoadHub(dir, region string) (*Hub, error) {
 			return nil, err
 		}
 	}
-	if h.Sealer, err = loadSealer(folder); err != nil {
+	if h.Sealer, err = loadSealer(folder, masterFile); err != nil {
+		return nil, err
+	}
+	if h.Seeds, err = loadSealer(folder, seedsFile); err != nil {
 		return nil, err
 	}
 	if region == m.Home {
@@ -112,7 +117,7 @@ func LoadRelay(dir, region string) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := loadSealer(folder)
+	sealer, err := loadSealer(folder, masterFile)
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +162,14 @@ func loadAccount(folder string, keys keySet) (Account, error) {
 	return Account{Name: strings.ToUpper(string(keys)), Public: public, JWT: string(token), SigningSeed: signing}, nil
 }
 
-func loadSealer(folder string) (keyring.Sealer, error) {
-	text, err := read(folder, masterFile)
+func loadSealer(folder, name string) (keyring.Sealer, error) {
+	text, err := read(folder, name)
 	if err != nil {
 		return nil, err
 	}
 	s, err := keyring.ParseAgeSealer(text)
 	if err != nil {
-		return nil, fault.New("identity.load", fault.Invalid, "identity_damaged", "%s: %v", filepath.Join(folder, masterFile), err)
+		return nil, fault.New("identity.load", fault.Invalid, "identity_damaged", "%s: %v", filepath.Join(folder, name), err)
 	}
 	return s, nil
 }
