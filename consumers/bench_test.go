@@ -26,6 +26,8 @@ func BenchmarkRun(b *testing.B) {
 	for i := range b.N {
 		msg := nats.NewMsg(subj)
 		msg.Header.Set(header.MsgID, fmt.Sprint(i))
+		msg.Header.Set(header.Relay, "test")
+		msg.Header.Set(header.IngestedAt, "2026-01-01T00:00:00Z")
 		msg.Data = make([]byte, 500)
 		ack, err := js.PublishMsgAsync(msg)
 		if err != nil {

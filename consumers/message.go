@@ -60,8 +60,12 @@ func decode(msg jetstream.Msg) (*Message, error) {
 	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
 		m.OriginSeq = seq
 	}
-	if t, err := time.Parse(time.RFC3339Nano, h.Get(header.IngestedAt)); err == nil {
-		m.IngestedAt = t
+	// What no relay stored is no event: the server can be made to store an API answer, which has no such headers.
+	if m.EventID == "" || h.Get(header.Relay) == "" {
+		return nil, fault.New(op, fault.Invalid, "no_relay", "the message at sequence %d was stored by no relay", m.Sequence)
+	}
+	if m.IngestedAt, err = time.Parse(time.RFC3339Nano, h.Get(header.IngestedAt)); err != nil {
+		return nil, fault.Wrap(op, fault.Invalid, err)
 	}
 	return m, nil
 }

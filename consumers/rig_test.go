@@ -55,6 +55,7 @@ func (r *region) store(subj, id string) {
 	r.t.Helper()
 	msg := nats.NewMsg(subj)
 	msg.Header.Set(header.MsgID, id)
+	msg.Header.Set(header.Relay, "test")
 	msg.Header.Set(header.IngestedAt, ingestedAt.Format(time.RFC3339Nano))
 	msg.Data = []byte(`{"event_id":"` + id + `"}`)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

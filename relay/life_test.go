@@ -2,7 +2,10 @@ package relay_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +77,6 @@ func (r *rig) answerLate(release <-chan struct{}) (arrived <-chan struct{}) {
 
 // A stop while requests wait for their acknowledgements answers them all, and what it answers is stored.
 func TestStopDrains(t *testing.T) {
-	defer dumpAfter(8 * time.Second).Stop()
 	for _, http1 := range []bool{false, true} {
 		r := newRig(t)
 		release := make(chan struct{})
@@ -113,6 +115,34 @@ func TestStopDrains(t *testing.T) {
 		if err := r.relay.Start(); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("started again: %v", err)
 		}
+	}
+}
+
+// A HTTP/2 connection that becomes ready during the stop is not told to go away, and must not hold it up.
+func TestStopDoesNotWaitForIdleConnections(t *testing.T) {
+	r := newRig(t)
+	plain, err := net.Dial("tcp", r.relay.Addr())
+	r.must(err)
+	defer func() { _ = plain.Close() }()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.relay.Stop(context.Background()) }()
+	streamtest.Eventually(t, 5*time.Second, func() (bool, string) {
+		c, err := net.Dial("tcp", r.relay.Addr())
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil, "the relay still takes connections"
+	})
+	conf := r.client(acme, false).Transport.(*http.Transport).TLSClientConfig.Clone()
+	conf.ServerName, conf.NextProtos = "localhost", []string{"h2"}
+	conn := tls.Client(plain, conf)
+	_, err = conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00")) // preface, SETTINGS
+	r.must(err)
+	select {
+	case err := <-stopped:
+		r.must(err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the stop waits for a connection that does nothing")
 	}
 }
 

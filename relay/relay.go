@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -27,6 +26,7 @@ type Relay struct {
 	listener net.Listener
 	server   *http.Server
 	handler  *intake.Handler
+	door     *door
 	pool     *uplink.Pool
 	undo     func() // unregisters the metrics
 
@@ -82,6 +82,7 @@ func (r *Relay) assemble() (err error) {
 	if err != nil {
 		return err
 	}
+	r.door = &door{next: r.handler}
 	r.server = r.newServer()
 	return nil
 }
@@ -108,7 +109,7 @@ func (r *Relay) newServer() *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
-		Handler:           r.handler,
+		Handler:           r.door,
 		TLSConfig:         conf,
 		Protocols:         protocols,
 		ReadHeaderTimeout: l.ReadTimeout,
@@ -246,22 +247,13 @@ func (r *Relay) Stop(ctx context.Context) error {
 	r.stop.Do(func() {
 		r.stopping.Store(true)
 		if r.started.Load() {
-			if err := r.server.Shutdown(ctx); err != nil {
-				r.stopErr = fault.Wrap("relay.stop", fault.Unavailable, errors.Join(err, ignoreClosed(r.server.Close())))
-			}
+			r.stopErr = r.drain(ctx)
 		}
 		close(r.quit)
 		r.done.Wait()
 		r.release()
 	})
 	return r.stopErr
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // drainTime is how long Run lets requests finish: longer than the slowest of them may take.

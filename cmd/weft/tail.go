@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -139,21 +138,19 @@ func runTail(cmd *cobra.Command, o *tailOptions) error {
 	if err := o.target(); err != nil {
 		return err
 	}
-	opts := consumers.Options{
-		URLs: []string{o.url}, CredsFile: o.creds, Name: "weft-tail",
-		Durable: o.durable, Topics: o.topics, From: o.from.from,
-	}
-	var err error
-	if opts.Logger, err = telemetry.NewLogger("warn", "console", cmd.ErrOrStderr()); err != nil {
+	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
+	if err != nil {
 		return err
 	}
-	if o.ca != "" {
-		if opts.TLS, err = pki.ClientTLS("", "", o.ca); err != nil {
-			return err
-		}
+	nc, err := connectNATS(o.url, o.creds, o.ca, log)
+	if err != nil {
+		return err
 	}
-	before := lookUp(cmd.Context(), opts)
-	sub, err := consumers.Subscribe(cmd.Context(), opts)
+	defer nc.Close()
+	before := lookUp(cmd.Context(), nc, o.durable)
+	sub, err := consumers.Subscribe(cmd.Context(), consumers.Options{
+		Conn: nc, Durable: o.durable, Topics: o.topics, From: o.from.from, Logger: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -165,27 +162,14 @@ func runTail(cmd *cobra.Command, o *tailOptions) error {
 
 // lookUp tells whether the durable is there already. It only serves a message, so a failure counts as no:
 // Subscribe meets the same one and reports it.
-func lookUp(ctx context.Context, o consumers.Options) *jetstream.ConsumerInfo {
-	opts := []nats.Option{nats.Name("weft-tail"), nats.Timeout(2 * time.Second), nats.NoReconnect(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
-	if o.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(o.CredsFile))
-	}
-	if o.TLS != nil {
-		opts = append(opts, nats.Secure(o.TLS.Clone()))
-	}
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
-	if err != nil {
-		return nil
-	}
-	defer nc.Close()
+func lookUp(ctx context.Context, nc *nats.Conn, durable string) *jetstream.ConsumerInfo {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	c, err := js.Consumer(ctx, subject.EventsStream, o.Durable)
+	c, err := js.Consumer(ctx, subject.EventsStream, durable)
 	if err != nil {
 		return nil
 	}

@@ -26,12 +26,6 @@ func upPortBase(t *testing.T) string {
 	return strconv.Itoa(streamtest.Ports(t).Base() - 400 + 1)
 }
 
-// tail runs weft tail and returns what it printed.
-func tail(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	return runWeft(t, dir, append([]string{"tail", "--data", "mesh"}, args...)...)
-}
-
 // tailRaw is tail -o raw with standard output alone.
 func tailRaw(t *testing.T, dir string, args ...string) []byte {
 	t.Helper()

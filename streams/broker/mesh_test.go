@@ -269,15 +269,23 @@ func (r *region) connect(server int, a *identity, opts ...nats.Option) *nats.Con
 	return conn
 }
 
-// openStreams makes the tenant's stream in every region and returns a client in each, by region.
+// openStreams makes the tenant's stream in every region, then joins them, and returns a client in each, by
+// region. A source that asks for a stream before it exists may wait half a minute for its next attempt.
 func (m *mesh) openStreams(tenant string) map[string]*site {
 	m.t.Helper()
 	out := map[string]*site{}
-	for _, r := range m.regions {
-		s := m.site(tenant, r.name)
-		out[r.name] = s
-		if _, err := streams.Apply(m.t.Context(), s.js, []jetstream.StreamConfig{m.eventsConfig(r)}); err != nil {
-			m.t.Fatalf("stream in %s: %v", r.name, err)
+	for _, joined := range []bool{false, true} {
+		for _, r := range m.regions {
+			if out[r.name] == nil {
+				out[r.name] = m.site(tenant, r.name)
+			}
+			c := m.eventsConfig(r)
+			if !joined {
+				c.Sources = nil
+			}
+			if _, err := streams.Apply(m.t.Context(), out[r.name].js, []jetstream.StreamConfig{c}); err != nil {
+				m.t.Fatalf("stream in %s: %v", r.name, err)
+			}
 		}
 	}
 	return out

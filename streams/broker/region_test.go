@@ -287,10 +287,24 @@ func TestClusterAgainstSingle(t *testing.T) {
 	})
 	sites["us"].publish(20_000, 200)
 	sites["eu"].publish(20_000, 200)
-	for name, s := range sites {
-		if err := streams.Kick(t.Context(), s.js, subject.EventsStream, m.eventsConfig(m.region(name)).Sources[0]); err != nil {
-			t.Fatal(err)
-		}
+	for _, s := range sites {
+		s.kickUntil(m, flowControl+600+1)
 	}
-	converge(t, sites, flowControl+600+1, 20*time.Second)
+	converge(t, sites, flowControl+600+1, 5*time.Second)
+}
+
+// kickUntil kicks the stream's source every few seconds until n messages are there, as the watchdog does: a
+// request that a leader took with it when it went is not answered, and the next one comes after 10 s.
+func (s *site) kickUntil(m *mesh, n int) {
+	s.t.Helper()
+	src := m.eventsConfig(s.region).Sources[0]
+	var kicked time.Time
+	streamtest.Eventually(s.t, 20*time.Second, func() (bool, string) {
+		have, err := s.count()
+		if err == nil && have < n && time.Since(kicked) > 3*time.Second {
+			err = streams.Kick(s.t.Context(), s.js, subject.EventsStream, src)
+			kicked = time.Now()
+		}
+		return have >= n, fmt.Sprintf("EVENTS@%s holds %d of %d (%v)", s.region.name, have, n, err)
+	})
 }
