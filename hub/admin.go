@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -27,6 +28,8 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	mux.Handle("GET /v1/tenants", a.handle("tenant.ls", a.listTenants))
 	mux.Handle("POST /v1/tenants", a.handle("tenant.add", a.addTenant))
 	mux.Handle("DELETE /v1/tenants/{name}", a.handle("tenant.rm", a.removeTenant))
+	mux.Handle("GET /v1/tenants/{name}/routes", a.handle("tenant.routes", a.routes))
+	mux.Handle("PUT /v1/tenants/{name}/routes", a.handle("tenant.routes.set", a.setRoutes))
 	mux.Handle("GET /v1/streams/plan", a.handle("stream.plan", a.planStreams))
 	mux.Handle("POST /v1/streams/apply", a.handle("stream.apply", a.applyStreams))
 	a.server = &http.Server{
@@ -118,6 +121,23 @@ func (a *adminServer) addTenant(r *http.Request, by string) (any, error) {
 		return nil, fault.New("tenant.add", fault.Invalid, "bad_request", "the body is no tenant: %v", err)
 	}
 	return a.hub.AddTenant(r.Context(), spec, by)
+}
+
+func (a *adminServer) routes(r *http.Request, _ string) (any, error) {
+	if _, ok := a.hub.State().Tenant(r.PathValue("name")); !ok {
+		return nil, fault.New("tenant.routes", fault.NotFound, "no_such_tenant", "there is no tenant %q", r.PathValue("name"))
+	}
+	return a.hub.State().RoutesOf(r.PathValue("name")), nil
+}
+
+func (a *adminServer) setRoutes(r *http.Request, by string) (any, error) {
+	var routes accounts.Routes
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&routes); err != nil {
+		return nil, fault.New("tenant.routes", fault.Invalid, "bad_request", "the body is no routing table: %v", err)
+	}
+	return a.hub.SetRoutes(r.Context(), r.PathValue("name"), routes, by)
 }
 
 func (a *adminServer) removeTenant(r *http.Request, by string) (any, error) {

@@ -182,7 +182,7 @@ func publish(t *testing.T, s *session, o subject.Origin, prefix string, n int) {
 	var err error
 	for i := range n {
 		msg := &nats.Msg{Subject: eventSubject(o, subject.Global, i), Data: []byte(`{}`), Header: nats.Header{nats.MsgIdHdr: {fmt.Sprintf("%s-%d", prefix, i)}}}
-		if futures[i], err = s.js.PublishMsgAsync(msg); err != nil {
+		if futures[i], err = s.js.PublishMsgAsync(msg, jetstream.WithStallWait(20*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}

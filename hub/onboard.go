@@ -230,6 +230,19 @@ func (h *Hub) waiting(t *accounts.Tenant) map[string]string {
 	return out
 }
 
+// SetRoutes replaces a tenant's topics and rules. Relays of every region use them within seconds; events that
+// are stored stay in the topics that they have.
+func (h *Hub) SetRoutes(ctx context.Context, name string, routes accounts.Routes, by string) (*accounts.Routes, error) {
+	if _, ok := h.state.State().Tenant(name); !ok {
+		return nil, fault.New("tenant.routes", fault.NotFound, "no_such_tenant", "there is no tenant %q", name)
+	}
+	routes.Tenant = name
+	if err := routes.Validate(); err != nil {
+		return nil, err
+	}
+	return &routes, h.state.Put(ctx, control.KindRoutes, name, routes, by)
+}
+
 // RemoveTenant ends a tenant in all regions: keys refused, connections closed, streams deleted. Removal wins
 // over every other write. With dryRun nothing happens; the report says what would.
 func (h *Hub) RemoveTenant(ctx context.Context, name string, dryRun bool, by string) (*Removal, error) {

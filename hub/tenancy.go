@@ -25,8 +25,9 @@ type tenancy struct {
 	signing []byte // the account's signing seed, opened
 	links   []broker.Link
 	session *session
-	stream  bool   // EVENTS exists here
-	problem string // why the tenant is not ready here, or ""
+	stream  bool          // EVENTS exists here
+	maxAge  time.Duration // of EVENTS as it was applied last; routes may change it
+	problem string        // why the tenant is not ready here, or ""
 	watch   watched
 }
 
@@ -173,7 +174,8 @@ func (h *Hub) open(ctx context.Context, t *tenancy) error {
 		t.session = s
 		h.mu.Unlock()
 	}
-	if t.stream || !h.leads() {
+	cfg := h.eventsConfig(t.tenant)
+	if t.stream && t.maxAge == cfg.MaxAge || !h.leads() {
 		return nil
 	}
 	h.edit.Lock()
@@ -182,13 +184,12 @@ func (h *Hub) open(ctx context.Context, t *tenancy) error {
 	if err != nil {
 		return err
 	}
-	cfg := h.eventsConfig(t.tenant)
 	cfg.Sources = sources
 	if _, err := streams.Apply(ctx, t.session.js, []jetstream.StreamConfig{cfg}); err != nil {
 		return err
 	}
 	h.mu.Lock()
-	t.stream = true
+	t.stream, t.maxAge = true, cfg.MaxAge
 	h.mu.Unlock()
 	select {
 	case h.settled <- struct{}{}:

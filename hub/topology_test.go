@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/streamtest"
@@ -133,7 +134,8 @@ func TestOwnerCredentialsReachNothingElse(t *testing.T) {
 	globex := m.tenant("globex")
 	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].origin, "secret", 10)
 
-	owner, err := nats.Connect("", m.hubs["eu-0"].broker.InProcess(), nats.UserCredentialBytes([]byte(globex.ConsumerCreds)))
+	owner, err := nats.Connect("", m.hubs["eu-0"].broker.InProcess(), nats.UserCredentialBytes([]byte(globex.ConsumerCreds)),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // refusals are what is asked for
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,3 +185,32 @@ func TestOwnerCredentialsReachNothingElse(t *testing.T) {
 }
 
 func mustPublisher(m *testMesh, server string) *session { return m.publisher(server, "acme") }
+
+// Routes may change while the mesh runs; the stream's age follows the longest retention, in every region.
+func TestRoutesChangeWhileRunning(t *testing.T) {
+	m := newTestMesh(t, identity.Region{Name: "eu", Servers: 1, Weight: 1}, identity.Region{Name: "us", Servers: 1, Weight: 1})
+	m.start()
+	m.tenant("acme")
+	routes := accounts.DefaultRoutes("acme")
+	routes.Topics[0].Retention = accounts.Duration(30 * 24 * time.Hour)
+	if _, err := m.hubs["eu-0"].SetRoutes(t.Context(), "acme", routes, "test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range []string{"eu-0", "us-0"} {
+		streamtest.Eventually(t, 10*time.Second, func() (bool, string) {
+			st, err := m.hubs[server].tenancyOf("acme").session.js.Stream(t.Context(), "EVENTS")
+			if err != nil {
+				return false, err.Error()
+			}
+			age := st.CachedInfo().Config.MaxAge
+			return age == 30*24*time.Hour, fmt.Sprintf("%s keeps events for %s", server, age)
+		})
+	}
+	if _, err := m.hubs["eu-0"].SetRoutes(t.Context(), "nobody", routes, "test"); fault.CodeOf(err) != "no_such_tenant" {
+		t.Errorf("routes of a tenant that does not exist: %v", err)
+	}
+	routes.Default = "missing"
+	if _, err := m.hubs["eu-0"].SetRoutes(t.Context(), "acme", routes, "test"); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a default topic that does not exist: %v", err)
+	}
+}

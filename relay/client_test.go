@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-mesh/weft/relay/client"
+	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/streamtest"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -85,7 +87,8 @@ func TestRealEvents(t *testing.T) {
 	}
 }
 
-// While the relay's connection to the streams breaks again and again, every event ends stored, and once.
+// While the relay's connection to the streams breaks again and again, every event ends stored,
+// once, and each user's in order.
 func TestSendThroughCuts(t *testing.T) {
 	r := newRig(t)
 	cutter := streamtest.NewCutter(t, strings.TrimPrefix(r.nats.URL(), "nats://"))
@@ -120,7 +123,18 @@ func TestSendThroughCuts(t *testing.T) {
 			t.Fatalf("%+v", x)
 		}
 	}
-	if stored := len(r.all()); stored != n {
-		t.Errorf("%d stored, sent %d", stored, n)
+	stored := r.all()
+	if len(stored) != n {
+		t.Errorf("%d stored, sent %d", len(stored), n)
+	}
+	last := map[int]int{}
+	for _, raw := range stored {
+		id, _ := event.Lookup(raw, "/event_id")
+		i, err := strconv.Atoi(strings.TrimPrefix(id, "cut-"))
+		r.must(err)
+		if before, ok := last[i%users]; ok && before > i {
+			t.Errorf("event %d of user %d is stored after event %d", i, i%users, before)
+		}
+		last[i%users] = i
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ func newTenantCommand() *cobra.Command {
 		Short: "Add, list and remove tenants of a running mesh",
 	}
 	a.register(cmd)
-	cmd.AddCommand(newTenantAdd(&a), newTenantList(&a), newTenantRemove(&a))
+	cmd.AddCommand(newTenantAdd(&a), newTenantList(&a), newTenantRoutes(&a), newTenantRemove(&a))
 	return cmd
 }
 
@@ -165,6 +166,45 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+func newTenantRoutes(a *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "routes NAME [FILE]",
+		Short: "Show a tenant's topics and rules, or replace them",
+		Long: `routes prints the tenant's routing table as JSON; with FILE (or - for standard input) it replaces the table. The first
+rule whose pattern matches an event's type decides its topic (* is one token, > the rest); what no rule matches goes to
+the default topic. Relays use the new table within seconds; stored events stay in the topics that they have.`,
+		Example: "  weft tenant routes acme > routes.json\n  weft tenant routes acme routes.json",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			method, body := "GET", any(nil)
+			if len(args) == 2 {
+				raw, err := readInput(cmd.InOrStdin(), args[1])
+				if err != nil {
+					return err
+				}
+				method, body = "PUT", json.RawMessage(raw)
+			}
+			var routes accounts.Routes
+			if err := c.Do(cmd.Context(), method, "/v1/tenants/"+url.PathEscape(args[0])+"/routes", body, &routes); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), routes)
+		},
+	}
+}
+
+// readInput reads a file, or standard input for "-".
+func readInput(stdin io.Reader, name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(stdin)
+	}
+	return os.ReadFile(name)
+}
+
 func newTenantRemove(a *adminFlags) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
@@ -178,7 +218,7 @@ It cannot be undone, and the name is never used again. Without --yes it only tel
 			if err != nil {
 				return err
 			}
-			path := "/v1/tenants/" + args[0]
+			path := "/v1/tenants/" + url.PathEscape(args[0])
 			if !yes {
 				path += "?dry_run=true"
 			}

@@ -130,6 +130,17 @@ func TestUpContinues(t *testing.T) {
 			t.Errorf("%s holds %d of 350 events after the kill", r.Name, len(ids))
 		}
 	}
+	table := `{"topics":[{"name":"payments","class":"critical","scope":"g","retention":"720h","home":"forward"},{"name":"events","class":"standard","scope":"g","retention":"168h","home":"local"}],"rules":[{"type":"deposit.>","topic":"payments"}],"default":"events"}`
+	if err := os.WriteFile(filepath.Join(dir, "routes.json"), []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runWeft(t, dir, "tenant", "routes", "initech", "routes.json", "--data", "mesh")
+	if out := runWeft(t, dir, "tenant", "routes", "initech", "--data", "mesh"); !strings.Contains(out, "payments") {
+		t.Errorf("routes said %s", out)
+	}
+	if out := runWeft(t, dir, "stream", "plan", "--data", "mesh"); !strings.Contains(out, "acme: as it should be") {
+		t.Errorf("plan said %s", out)
+	}
 	if out := runWeft(t, dir, "tenant", "rm", "initech", "--data", "mesh", "--yes"); !strings.Contains(out, "removed tenant initech") {
 		t.Errorf("rm said %s", out)
 	}

@@ -61,7 +61,7 @@ func (u *Uplink) onAck(m *nats.Msg) {
 // to an inbox that nobody listens on, so they would only run into the timeout.
 func (u *Uplink) watch() {
 	for s := range u.status {
-		u.window.failAll(ackLost)
+		u.window.breakAll()
 		if s == nats.CLOSED {
 			u.dead.Store(true)
 			u.window.close()
@@ -77,7 +77,7 @@ func (u *Uplink) close() {
 	u.conn.Close()
 	u.conn.RemoveStatusListener(u.status)
 	u.done.Wait()
-	u.window.failAll(ackLost)
+	u.window.breakAll()
 }
 
 // Publish sends the messages in their order and waits until every one of results, which is as long, is
@@ -123,6 +123,9 @@ func (u *Uplink) send(c *call, first, n int) {
 	replies := string(c.tokens)
 	width := len(replies) / n
 	for i := range n {
+		if c.broken.Load() {
+			return // and everything of it is settled
+		}
 		m := &c.msgs[first+i]
 		c.msg.Subject, c.msg.Reply, c.msg.Data = m.Subject, replies[i*width:(i+1)*width], m.Data
 		c.set(header.MsgID, m.ID)
@@ -155,6 +158,7 @@ func (s *shared) call(msgs []Message, results []Result) *call {
 	default:
 	}
 	c.msgs, c.results = msgs, results
+	c.broken.Store(false)
 	return c
 }
 

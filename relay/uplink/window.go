@@ -17,7 +17,7 @@ type slot struct {
 	call  *call // nil while nothing is in flight
 }
 
-// call is one Publish. All fields but wake, timer, header and msg belong to the window's mutex.
+// call is one Publish. The fields down to pending belong to the window's mutex, the others to Publish.
 type call struct {
 	msgs    []Message
 	results []Result
@@ -26,6 +26,7 @@ type call struct {
 	unsent  int
 	pending int
 
+	broken atomic.Bool   // the connection broke under it: nothing more of it is sent
 	wake   chan struct{} // holds one token: something was settled
 	timer  *time.Timer
 	header nats.Header
@@ -133,6 +134,11 @@ func (w *window) acked(token string, self string, a *puback) {
 func (w *window) skip(c *call, r Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c.skip(r)
+}
+
+// skip is called under the window's mutex.
+func (c *call) skip(r Result) {
 	for i := len(c.msgs) - c.unsent; i < len(c.msgs); i++ {
 		c.results[i] = r
 	}
@@ -160,13 +166,16 @@ func (w *window) failOne(c *call, token string, r Result) {
 	}
 }
 
-// failAll settles everything in flight with r: the connection is gone.
-func (w *window) failAll(r Result) {
+// breakAll ends every call that has something in flight, for the connection broke: what was sent may be
+// stored, and what was not must not follow over the next connection, where it would overtake it.
+func (w *window) breakAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id := range w.slots {
-		if w.slots[id].call != nil {
-			w.settle(uint32(id), r)
+		if c := w.slots[id].call; c != nil {
+			c.broken.Store(true)
+			c.skip(notLinked)
+			w.settle(uint32(id), ackLost)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (m *model) giveUp(t *rapid.T) {
 }
 
 func (m *model) lose(*rapid.T) {
-	m.w.failAll(ackLost)
+	m.w.breakAll()
 	for token := range m.flying {
 		m.retire(token)
 	}
