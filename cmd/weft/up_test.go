@@ -126,9 +126,10 @@ func TestUpContinues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range m.Regions {
-		if ids := readIDs(t, filepath.Join(dir, "mesh"), "initech", r.NATS); len(ids) != 350 {
-			t.Errorf("%s holds %d of 350 events after the kill", r.Name, len(ids))
-		}
+		streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+			ids := readIDs(t, filepath.Join(dir, "mesh"), "initech", r.NATS)
+			return len(ids) == 350, fmt.Sprintf("%s holds %d of 350 events after the kill", r.Name, len(ids))
+		})
 	}
 	table := `{"topics":[{"name":"payments","class":"critical","scope":"g","retention":"720h","home":"forward"},{"name":"events","class":"standard","scope":"g","retention":"168h","home":"local"}],"rules":[{"type":"deposit.>","topic":"payments"}],"default":"events"}`
 	if err := os.WriteFile(filepath.Join(dir, "routes.json"), []byte(table), 0o600); err != nil {
