@@ -257,6 +257,10 @@ func (h *Hub) retire(ctx context.Context, t *accounts.Tenant) {
 	status, known := h.state.State().Status[control.StatusKey(t.Name, h.origin.Region)]
 	ten := h.tenancyOf(t.Name)
 	if ten == nil {
+		// Again in every round: a neighbour that heard of the removal later may have brought the account back.
+		if err := h.broker.RemoveAccount(t.Account); err != nil {
+			h.log.Error("account of a removed tenant", zap.String("tenant", t.Name), zap.Error(err))
+		}
 		return
 	}
 	if h.leads() && ten.session != nil {

@@ -182,17 +182,7 @@ func TestAccountsChangeWhileRunning(t *testing.T) {
 	js = must(jetstream.New(conn))(t)
 	must(js.Stream(t.Context(), "A"))(t)
 
-	var closed atomic.Bool
-	conn.SetDisconnectErrHandler(func(*nats.Conn, error) { closed.Store(true) })
-	for range 2 {
-		if err := b.RemoveAccount(globex.public); err != nil {
-			t.Fatal(err)
-		}
-	}
-	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return closed.Load(), "the connection survives its account" })
-	if _, err := nats.Connect(b.ClientURL(), login...); err == nil {
-		t.Error("a removed account connected")
-	}
+	checkRemoval(t, m, globex, conn, login)
 	if !other.conn.IsConnected() || other.conn.Reconnects != 0 {
 		t.Error("the other tenant was disconnected")
 	}
@@ -202,6 +192,23 @@ func TestAccountsChangeWhileRunning(t *testing.T) {
 		t.Error("a removed account connected after a restart")
 	}
 	r.connect(0, acme).Close()
+}
+
+// checkRemoval removes an account that conn belongs to.
+func checkRemoval(t *testing.T, m *mesh, a *identity, conn *nats.Conn, login []nats.Option) {
+	t.Helper()
+	b := m.regions[0].servers[0]
+	var closed atomic.Bool
+	conn.SetDisconnectErrHandler(func(*nats.Conn, error) { closed.Store(true) })
+	for range 2 {
+		if err := b.RemoveAccount(a.public); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return closed.Load(), "the connection survives its account" })
+	if _, err := nats.Connect(b.ClientURL(), login...); err == nil {
+		t.Error("a removed account connected")
+	}
 }
 
 func TestStoreAccountRefuses(t *testing.T) {
