@@ -2,17 +2,14 @@ package hub
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
-	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/accounts/issuer"
 	"github.com/weft-mesh/weft/accounts/keyring"
-	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -65,7 +62,7 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err := h.checkSpec(&spec); err != nil {
 		return nil, err
 	}
-	tenant, owner, err := h.newAccount(spec)
+	tenant, signing, err := h.newAccount(spec)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -73,11 +70,9 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	cert, certKey, err := h.opts.Identity.Home.CA.Issue(pki.Spec{
-		CommonName: spec.Name, URIs: []string{pki.Principal{Role: "tenant", Tenant: spec.Name, Producer: key.Producer}.URI()}, Client: true, TTL: clientTTL,
-	})
+	bundle, err := h.bundle(key, secret, tenant.Account, signing.Bytes())
 	if err != nil {
-		return nil, fault.Wrap(op, fault.Internal, err)
+		return nil, err
 	}
 	// This server knows the account before any region hears of the tenant and dials its link.
 	if err := h.broker.StoreAccount(tenant.Account, tenant.JWT); err != nil {
@@ -95,10 +90,8 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err := h.state.Put(ctx, control.KindTenant, spec.Name, tenant, by); err != nil {
 		return nil, err
 	}
-	return &Bundle{
-		Tenant: spec.Name, Kid: key.Kid, Secret: base64.StdEncoding.EncodeToString(secret.Bytes()),
-		ClientCert: string(cert), ClientKey: string(certKey), ConsumerCreds: string(owner), Waiting: h.waitReady(ctx, tenant),
-	}, nil
+	bundle.Waiting = h.waitReady(ctx, tenant)
+	return bundle, nil
 }
 
 func (h *Hub) checkSpec(spec *TenantSpec) error {
@@ -155,8 +148,8 @@ func (h *Hub) checkCapacity(spec *TenantSpec) error {
 	return nil
 }
 
-// newAccount makes the tenant's record and its owner's credentials file.
-func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, []byte, error) {
+// newAccount makes the tenant's record and the seed that signs its account's users.
+func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, keyring.Secret, error) {
 	acc, err := issuer.NewAccount(h.opts.Identity.Home.Operator, issuer.AccountSpec{Name: spec.Name, Limits: spec.Limits})
 	if err != nil {
 		return nil, nil, err
@@ -165,20 +158,10 @@ func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	token, seed, err := issuer.User(issuer.UserSpec{
-		Name: spec.Name + "-owner", Permissions: grant.Owner(), Account: acc.Public, SigningSeed: acc.SigningSeed.Bytes(),
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	creds, err := issuer.FormatCreds(token, seed)
-	if err != nil {
-		return nil, nil, err
-	}
 	return &accounts.Tenant{
 		Name: spec.Name, State: accounts.Active, Account: acc.Public, JWT: acc.JWT, SigningSeed: sealed,
 		Limits: spec.Limits, Regions: spec.Regions, CreatedAt: h.opts.Now().UTC(),
-	}, creds, nil
+	}, acc.SigningSeed, nil
 }
 
 // newKey makes the tenant's first signing key, active at once.

@@ -225,6 +225,13 @@ func (f *fakeRelay) answer(w http.ResponseWriter, how fakeFault, ids []string, l
 	}
 }
 
+// sent are the ids of every request so far; a handler may still be at work when the command has ended.
+func (f *fakeRelay) sent() [][]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
+}
+
 // store takes the first of the events and returns the results that are not plainly stored.
 func (f *fakeRelay) store(ids []string, lines [][]byte, take int) (results []map[string]any, stored int) {
 	f.mu.Lock()

@@ -66,8 +66,8 @@ func TestSendRetriesUnderTheSameIDs(t *testing.T) {
 			if len(f.stored) != 60 {
 				t.Errorf("%d stored", len(f.stored))
 			}
-			if c.how != halfStored && !slices.Equal(f.requests[0], f.requests[1]) {
-				t.Errorf("repeated with other events: %v, then %v", f.requests[0], f.requests[1])
+			if sent := f.sent(); c.how != halfStored && !slices.Equal(sent[0], sent[1]) {
+				t.Errorf("repeated with other events: %v, then %v", sent[0], sent[1])
 			}
 		})
 	}
@@ -80,8 +80,8 @@ func TestSendGivesUpAfterTheTimeout(t *testing.T) {
 		"lines 1 to 10: 10 events not known to be stored\n",
 		"10 sent: 0 stored, 0 duplicates, 0 rejected, 10 not known to be stored in ",
 		"weft send: ", "overloaded", "send again once the relay answers: what is stored already counts as a duplicate\n")
-	if len(f.requests) < 2 {
-		t.Errorf("%d requests, want retries", len(f.requests))
+	if n := len(f.sent()); n < 2 {
+		t.Errorf("%d requests, want retries", n)
 	}
 }
 
@@ -95,8 +95,8 @@ func TestSendStopsAtARefusalOfTheKey(t *testing.T) {
 	f := newFakeRelay(t)
 	f.fails = func(int) fakeFault { return refusedKey }
 	f.send(testEvents(2000), "--batch", "10", "--concurrency", "1").expect(t, 1, "weft send: the relay answered 401: no such key\n")
-	if len(f.requests) != 1 {
-		t.Errorf("%d requests after a refusal of the key", len(f.requests))
+	if n := len(f.sent()); n != 1 {
+		t.Errorf("%d requests after a refusal of the key", n)
 	}
 }
 

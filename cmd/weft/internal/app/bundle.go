@@ -3,12 +3,12 @@ package app
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/weft-mesh/weft/accounts/secretfile"
 	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
 	"github.com/weft-mesh/weft/hub"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -28,7 +28,7 @@ func WriteBundle(data string, b *hub.Bundle) (meshfile.Tenant, error) {
 		{filepath.Join("tenants", b.Tenant, "kid"), b.Kid + "\n"},
 		{t.ClientCert, b.ClientCert},
 	} {
-		if err := writeFile(filepath.Join(data, f.path), f.content); err != nil {
+		if err := secretfile.Replace(filepath.Join(data, f.path), []byte(f.content)); err != nil {
 			return t, fault.Wrap("tenant.files", fault.Unavailable, err)
 		}
 	}
@@ -65,22 +65,6 @@ func bundleFiles(data, tenant string) (meshfile.Tenant, bool) {
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	return t, err == nil && time.Until(cert.NotAfter) > 7*24*time.Hour
-}
-
-// writeFile replaces a file in one step, mode 0600.
-func writeFile(path, content string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.WriteString(content)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
 }
 
 // lockData makes sure that one mesh alone runs on a data directory.

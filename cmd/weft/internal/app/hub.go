@@ -113,7 +113,7 @@ func newHub(c *config.Hub, tel *telemetry.Server, log *zap.Logger) (*hub.Hub, er
 
 // StoreDir is where a server keeps its data: every server of a region has its own.
 func StoreDir(data, region string, server int) string {
-	return filepath.Join(data, "regions", region, "store", strconv.Itoa(server))
+	return filepath.Join(identity.StoreDir(data, region), strconv.Itoa(server))
 }
 
 func listen(addr string) (broker.Listen, error) {

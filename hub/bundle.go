@@ -34,15 +34,20 @@ func (h *Hub) Reissue(name string) (*Bundle, error) {
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
+	return h.bundle(key, secret, ten.tenant.Account, ten.signing)
+}
+
+// bundle makes a tenant's files: a fresh certificate and fresh owner credentials around a key that exists.
+func (h *Hub) bundle(key *keyring.Key, secret keyring.Secret, account string, signing []byte) (*Bundle, error) {
+	const op = "tenant.bundle"
+	name := key.Tenant
 	cert, certKey, err := h.opts.Identity.Home.CA.Issue(pki.Spec{
-		CommonName: name, URIs: []string{pki.Principal{Role: "tenant", Tenant: name, Producer: key.Producer}.URI()}, Client: true, TTL: clientTTL,
+		CommonName: name, URIs: []string{pki.Principal{Role: pki.RoleTenant, Tenant: name, Producer: key.Producer}.URI()}, Client: true, TTL: clientTTL,
 	})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	token, seed, err := issuer.User(issuer.UserSpec{
-		Name: name + "-owner", Permissions: grant.Owner(), Account: ten.tenant.Account, SigningSeed: ten.signing,
-	})
+	token, seed, err := issuer.User(issuer.UserSpec{Name: name + "-owner", Permissions: grant.Owner(), Account: account, SigningSeed: signing})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
