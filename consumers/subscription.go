@@ -90,7 +90,11 @@ func (s *Subscription) connect(ctx context.Context) error {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.log.Warn("connection error", zap.Error(err))
 		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.log.Warn("disconnected", zap.Error(err)) }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if !nc.IsClosed() { // closing is no news
+				s.log.Warn("disconnected", zap.Error(err))
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { s.log.Info("reconnected", zap.String("server", nc.ConnectedServerName())) }),
 	}
 	if s.opts.CredsFile != "" {
