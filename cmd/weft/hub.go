@@ -29,6 +29,7 @@ server, or three with a hub each. Its keys come from "weft init".`,
 			return app.RunHub(cmd.Context(), c, log)
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "YAML file; see `weft config print hub`")
+	cmd.Flags().StringVar(&file, "config", "", "YAML `file`; weft config print hub shows what it may say")
+	config.HubFlags(cmd.Flags())
 	return cmd
 }

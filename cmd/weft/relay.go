@@ -29,6 +29,7 @@ come from "weft init". On SIGTERM it finishes the requests that it has, then lea
 			return app.RunRelay(cmd.Context(), c, log)
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "YAML file; see `weft config print relay`")
+	cmd.Flags().StringVar(&file, "config", "", "YAML `file`; weft config print relay shows what it may say")
+	config.RelayFlags(cmd.Flags())
 	return cmd
 }
