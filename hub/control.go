@@ -67,11 +67,11 @@ func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
 // startControl opens the control state: links of the CONTROL account, its stream, the folded log.
 func (h *Hub) startControl(ctx context.Context) error {
 	id := h.opts.Identity
-	links, err := h.controlLinks()
-	if err != nil {
+	var err error
+	if h.uplinks, err = h.controlLinks(); err != nil {
 		return err
 	}
-	if err := h.broker.SetLinks(links); err != nil {
+	if err := h.broker.SetLinks(h.uplinks); err != nil {
 		return err
 	}
 	if h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.origin)); err != nil {
@@ -164,6 +164,15 @@ func (h *Hub) links(s linkSpec) ([]broker.Link, error) {
 		out = append(out, broker.Link{Account: s.account, URLs: p.Leaf, Credentials: path})
 	}
 	return out, nil
+}
+
+// peerOrigins are the live origins of the other regions.
+func (h *Hub) peerOrigins() []subject.Origin {
+	out := make([]subject.Origin, 0, len(h.opts.Peers))
+	for _, p := range h.opts.Peers {
+		out = append(out, h.originOf(p.Name))
+	}
+	return out
 }
 
 // originOf is a peer's live origin as the control state tells it; the first epoch before it does.

@@ -49,8 +49,9 @@ type Hub struct {
 	broker  *broker.Broker
 	admin   *adminServer
 
-	control *session     // the hub's own user in the CONTROL account
-	state   *control.Log // the folded control state
+	control *session      // the hub's own user in the CONTROL account
+	uplinks []broker.Link // of the CONTROL account
+	state   *control.Log  // the folded control state
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone

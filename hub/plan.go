@@ -8,7 +8,6 @@ import (
 
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/fault"
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // StreamPlan is the difference between wanted and present streams of one account in this region.
@@ -40,11 +39,7 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 		return nil
 	}
 	if only == "" {
-		peers := make([]subject.Origin, 0, len(h.opts.Peers))
-		for _, p := range h.opts.Peers {
-			peers = append(peers, h.originOf(p.Name))
-		}
-		if err := run("CONTROL", h.control, streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: peers, Replicas: h.opts.replicas()})); err != nil {
+		if err := run("CONTROL", h.control, streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: h.peerOrigins(), Replicas: h.opts.replicas()})); err != nil {
 			return nil, err
 		}
 	}

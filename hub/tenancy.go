@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -133,10 +134,7 @@ func (h *Hub) admit(t *accounts.Tenant) error {
 
 // setLinks hands the broker the links of every account at once.
 func (h *Hub) setLinks() error {
-	all, err := h.controlLinks()
-	if err != nil {
-		return err
-	}
+	all := slices.Clone(h.uplinks)
 	h.mu.Lock()
 	for _, t := range h.tenants {
 		all = append(all, t.links...)

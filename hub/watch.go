@@ -56,11 +56,7 @@ const firstWatch = 20 * time.Millisecond
 
 func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 	leaves := h.leaves()
-	peers := make([]subject.Origin, 0, len(h.opts.Peers))
-	for _, p := range h.opts.Peers {
-		peers = append(peers, h.originOf(p.Name))
-	}
-	want := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: peers, Replicas: h.opts.replicas()}).Sources
+	want := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
 	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, controlWatch, leaves)
 
 	h.mu.Lock()
@@ -76,8 +72,8 @@ func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 			return
 		}
 		tg := target{name: t.tenant.Name, account: t.tenant.Account, stream: subject.EventsStream, session: t.session, want: h.eventsConfig(t.tenant).Sources}
-		if info := h.watch(ctx, tg, &t.watch, leaves); info != nil {
-			h.mark(ctx, t, info)
+		if st := h.watch(ctx, tg, &t.watch, leaves); st != nil {
+			h.mark(ctx, t, st)
 			h.report(ctx, t)
 		}
 	}
@@ -106,7 +102,7 @@ func (h *Hub) linkUp(leaves map[string][]string, account, region string) bool {
 }
 
 // watch looks at one stream once and returns what it saw, or nil when the server did not answer.
-func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string][]string) *jetstream.StreamInfo {
+func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string][]string) jetstream.Stream {
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	st, err := t.session.js.Stream(call, t.stream)
@@ -137,7 +133,7 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 		}
 		h.kickIfStale(ctx, t, w, src, activity(info, src))
 	}
-	return info
+	return st
 }
 
 func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
@@ -201,26 +197,23 @@ func regionOfAPI(src *jetstream.StreamSource) string {
 // mark stores a small unique message after traffic of the own origin. Duplicates that a sourcing stream skips
 // do not move its saved position; a message stored after them does, so that a restart does not bring them
 // in again. Sourced messages ask for no marker: two regions would answer each other's for ever.
-func (h *Hub) mark(ctx context.Context, t *tenancy, info *jetstream.StreamInfo) {
-	if info.State.LastSeq == t.watch.seen {
+func (h *Hub) mark(ctx context.Context, t *tenancy, st jetstream.Stream) {
+	last := st.CachedInfo().State.LastSeq
+	if last == t.watch.seen {
 		return
 	}
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	if err := h.markTraffic(call, t); err != nil {
+	if err := h.markTraffic(call, t, st); err != nil {
 		h.log.Warn("marker not stored", zap.String("tenant", t.tenant.Name), zap.Error(err))
 		return
 	}
 	h.mu.Lock()
-	t.watch.seen = info.State.LastSeq
+	t.watch.seen = last
 	h.mu.Unlock()
 }
 
-func (h *Hub) markTraffic(ctx context.Context, t *tenancy) error {
-	st, err := t.session.js.Stream(ctx, subject.EventsStream)
-	if err != nil {
-		return err
-	}
+func (h *Hub) markTraffic(ctx context.Context, t *tenancy, st jetstream.Stream) error {
 	marker := subject.Marker(h.origin)
 	last, err := st.GetLastMsgForSubject(ctx, subject.OfOrigin(h.origin))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || (err == nil && last.Subject == marker) {

@@ -70,5 +70,5 @@ func (b *ByteSize) UnmarshalText(text []byte) (err error) {
 // Set makes a ByteSize a flag value.
 func (b *ByteSize) Set(s string) error { return b.UnmarshalText([]byte(s)) }
 
-// Type is the flag's placeholder in help texts.
+// Type is what help texts show in place of the flag's value.
 func (b *ByteSize) Type() string { return "size" }
