@@ -94,7 +94,14 @@ func (b *Broker) StoreAccount(account, token string) error {
 	if err := save(r.resolver, account, token); err != nil {
 		return storeFault(op, b.opts.accountsDir(), err)
 	}
-	return nil
+	return load(r.server, account)
+}
+
+// load brings an account into the server's memory before anybody uses it. In a cluster a neighbour's interest
+// leaves an empty account there, which the first client fills in while a link may read it, unlocked.
+func load(s *server.Server, account string) error {
+	_, err := s.LookupAccount(account)
+	return fault.Wrap("broker.account.load", fault.Unavailable, err)
 }
 
 // save puts a JWT into the resolver unless a younger one is there. The resolver's own Store takes two JWTs

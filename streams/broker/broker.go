@@ -156,6 +156,11 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		res.Close()
 		return nil, err
 	}
+	for account := range b.opts.Accounts {
+		if err := load(s, account); err != nil {
+			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
+		}
+	}
 	r := &running{server: s, resolver: res, lock: lock}
 	r.clientURL, r.leafURL = b.urls(s)
 	return r, nil
