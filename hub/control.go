@@ -59,7 +59,7 @@ func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
 		SyncInterval: h.opts.SyncInterval, SyncAlways: h.opts.SyncAlways, Logger: h.log,
 	}
 	if h.opts.servers() > 1 {
-		o.Cluster = &broker.Cluster{Name: id.Region, Routes: h.opts.Routes}
+		o.Cluster = &broker.Cluster{Name: id.Region, Routes: h.opts.Routes, Advertise: h.opts.Advertise}
 	}
 	return o
 }

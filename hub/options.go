@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
+	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/broker"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -30,13 +31,20 @@ type Options struct {
 	Leaf   broker.Listen // links of other regions
 	Route  broker.Listen // the other servers of this region; unused when there are none
 	Routes []string      // tls://host:port of the region's servers, when there are several
-	Admin  string        // host:port of the admin API; empty: none
+	// Advertise is the host:port by which the region's other servers hear of this one, if not Route.
+	Advertise string
+	Admin     string // host:port of the admin API; empty: none
 
 	Peers           []Peer
 	MaxStore        int64 // bytes of disk that JetStream may use; 0: decided by the server
 	SyncAlways      bool  // fsync before every acknowledgement
 	SyncInterval    time.Duration
 	RelaxedCritical bool // critical topics are accepted although acknowledgements are weaker than stored-fsync
+
+	DedupeWindow time.Duration // of EVENTS: a second event of the same id within it is a duplicate
+	AskPeers     time.Duration // how long a start waits for the peers' word when nothing speaks for a loss
+	RepairEvery  time.Duration // interval of the comparison with the peers; 0: never
+	RepairAfter  time.Duration // age from which events are compared
 
 	TenantLimits accounts.Limits // of tenants that are added without limits of their own
 
@@ -52,6 +60,10 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		SyncInterval: time.Second,
+		DedupeWindow: streams.DefaultDuplicates,
+		AskPeers:     3 * time.Second,
+		RepairEvery:  time.Minute,
+		RepairAfter:  3 * time.Minute,
 		TenantLimits: accounts.DefaultLimits(),
 		WatchEvery:   2 * time.Second,
 		StaleAfter:   5 * time.Second,

@@ -206,7 +206,7 @@ func (h *Hub) eventsConfig(t *accounts.Tenant) jetstream.StreamConfig {
 	}
 	return streams.EventsConfig(streams.EventsSpec{
 		Self: h.origin, Peers: h.peersOf(t), Replicas: h.opts.replicas(),
-		MaxBytes: t.Limits.DiskBytes / int64(h.opts.replicas()) / 5 * 4, MaxAge: age,
+		MaxBytes: t.Limits.DiskBytes / int64(h.opts.replicas()) / 5 * 4, MaxAge: age, Duplicates: h.opts.DedupeWindow,
 	})
 }
 

@@ -119,10 +119,12 @@ func Service(self subject.Origin) Permissions {
 		Publish: []string{
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
+			"weft.*.position", subject.Rejoin("*", self.Region),
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",
 			subject.Digest(self.Region), subject.Credential(self.Region),
+			subject.Position(self.Region), subject.Rejoin(self.Region, "*"),
 			"$JS.EVENT.ADVISORY.>",
 		},
 	}

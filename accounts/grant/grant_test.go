@@ -45,13 +45,13 @@ func TestLeafExact(t *testing.T) {
 				"ctl.eu_1.>", "ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
-				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.position", "weft.eu.rejoin.us",
 			},
 			[]string{
 				"ctl.us_2.>", "ctl.us_3.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_3.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>",
-				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.rejoin.eu",
 			},
 		},
 	} {
@@ -142,6 +142,9 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"weft.us.digest", []string{"relay"}},
 		{"weft.eu.credential", []string{"control"}},
 		{"weft.us.credential", nil},
+		{"weft.us.position", []string{"service"}},
+		{"weft.us.rejoin.eu", []string{"service"}},
+		{"weft.us.rejoin.ap", nil}, // no region speaks for another
 		{"$JS.API.STREAM.CREATE.X", []string{"service"}},
 		{"$JS.API.STREAM.UPDATE.EVENTS", []string{"service"}},
 		{"$JS.API.STREAM.DELETE.EVENTS", []string{"service"}},

@@ -9,9 +9,10 @@ import (
 // Family is a kind of stream that regions replicate to each other.
 type Family struct {
 	Stream     string
-	All        func(subject.Origin) string // everything that an origin writes
-	Replicated func(subject.Origin) string // what of it the others source
-	Services   []func(region string) string
+	All        func(subject.Origin) string  // everything that an origin writes
+	Replicated func(subject.Origin) string  // what of it the others source
+	Services   []func(region string) string // of the hub at region, for the hubs of others
+	Notices    []func(region, who string) string
 }
 
 // EventsFamily is EVENTS of a tenant's account.
@@ -24,7 +25,11 @@ func EventsFamily() Family {
 
 // ControlFamily is CONTROL of the operator's account.
 func ControlFamily() Family {
-	return Family{Stream: subject.ControlStream, All: subject.ControlOf, Replicated: subject.ControlOf}
+	return Family{
+		Stream: subject.ControlStream, All: subject.ControlOf, Replicated: subject.ControlOf,
+		Services: []func(string) string{subject.Position},
+		Notices:  []func(string, string) string{subject.Rejoin},
+	}
 }
 
 // Leaf is the user of a link: the soliciting region's servers present it to the accepting region's. It
@@ -47,6 +52,7 @@ func Leaf(solicitor, acceptor subject.Origin, f Family) Permissions {
 //     if a literal of that depth is allowed, and without it the wildcard entries stop all requests from
 //     acceptor to solicitor, unlogged;
 //   - flow control, without which sourcing stalls after about 5,000 messages;
+//   - requests to y's hub, and notices to it that bear x's name;
 //   - answers to y's requests, messages that y sources, and acknowledgements to y's publishers.
 func toward(x, y subject.Origin, f Family) []string {
 	api := subject.APIPrefix(y.Region) + ".CONSUMER."
@@ -64,6 +70,9 @@ func toward(x, y subject.Origin, f Family) []string {
 	)
 	for _, service := range f.Services {
 		out = append(out, service(y.Region))
+	}
+	for _, notice := range f.Notices {
+		out = append(out, notice(y.Region, x.Region))
 	}
 	return slices.Clip(out)
 }

@@ -43,9 +43,10 @@ type Broker struct {
 	quit   chan struct{} // closed when Stop begins: ends the retries of SetLinks
 }
 
-// running is one life of the server; nothing in it changes after Start.
+// running is one life of the server; nothing in it changes after Start. OpenClients makes another of it.
 type running struct {
 	server             *server.Server
+	logs               *serverLog
 	resolver           *server.DirAccResolver
 	lock               io.Closer
 	clientURL, leafURL string
@@ -161,9 +162,30 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
 		}
 	}
-	r := &running{server: s, resolver: res, lock: lock}
+	r := &running{server: s, logs: logs, resolver: res, lock: lock}
 	r.clientURL, r.leafURL = b.urls(s)
 	return r, nil
+}
+
+// OpenClients opens the client listener that HoldClients kept closed. Opening it again does nothing.
+func (b *Broker) OpenClients() error {
+	const op = "broker.open"
+	r, release, err := b.change(op)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if r.server.Addr() != nil {
+		return nil
+	}
+	r.server.AcceptLoop(make(chan struct{}))
+	if r.server.Addr() == nil {
+		return fault.New(op, fault.Unavailable, "not_listening", "the client listener does not open: %s", r.logs.fatal())
+	}
+	open := *r
+	open.clientURL, _ = b.urls(r.server)
+	b.run.Store(&open)
+	return nil
 }
 
 // await runs the server's start, which recovers streams before it returns, and gives up with the context.

@@ -46,6 +46,8 @@ func (l Listen) loopback() bool {
 type Cluster struct {
 	Name   string   // the same on every server of the region, and on no server of another
 	Routes []string // route URLs of all servers of the region, nats-route://host:port; its own may be among them
+	// Advertise is the host:port by which the others hear of this server, if not the route listener's.
+	Advertise string
 }
 
 // Link is a leafnode connection that this server solicits for one account. Every server of the soliciting
@@ -81,8 +83,10 @@ type Options struct {
 	MaxStore int64  // bytes of disk for JetStream; 0 = 3/4 of what is free
 
 	Client Listen
-	Leaf   Listen // links of other regions
-	Route  Listen // the other servers of the region; needs Cluster
+	// HoldClients keeps the client listener closed until OpenClients; in-process clients and links come in.
+	HoldClients bool
+	Leaf        Listen // links of other regions
+	Route       Listen // the other servers of the region; needs Cluster
 
 	ClientTLS     *tls.Config // client certificates are optional (VerifyClientCertIfGiven): credentials decide
 	LeafTLS       *tls.Config // RequireAndVerifyClientCert
@@ -175,7 +179,7 @@ func build(o Options, links []Link, resolver server.AccountResolver) (*server.Op
 		return nil, fault.Wrap("broker.build", fault.Invalid, err)
 	}
 	out := &server.Options{
-		ServerName: o.Name, Host: o.Client.host(), Port: o.Client.Port,
+		ServerName: o.Name, Host: o.Client.host(), Port: o.Client.Port, DontListen: o.HoldClients,
 		NoLog: true, NoSigs: true, DisableJetStreamBanner: true,
 		MaxPayload: int32(o.MaxPayload), PingInterval: 15 * time.Second, MaxPingsOut: 2,
 		LameDuckDuration: lameDuckDuration, LameDuckGracePeriod: lameDuckGrace,
@@ -231,7 +235,7 @@ func buildCluster(o Options, out *server.Options) error {
 		return nil
 	}
 	out.Cluster = server.ClusterOpts{
-		Name: o.Cluster.Name, Host: o.Route.host(), Port: o.Route.Port, NoAdvertise: true,
+		Name: o.Cluster.Name, Host: o.Route.host(), Port: o.Route.Port, Advertise: o.Cluster.Advertise, NoAdvertise: true,
 		Compression: server.CompressionOpts{Mode: server.CompressionOff},
 	}
 	if o.RouteTLS != nil {

@@ -5,7 +5,10 @@
 // for concurrent use. No header of a client's request is ever copied into one of these.
 package header
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Headers of a stored event.
 const (
@@ -37,6 +40,16 @@ const (
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )
+
+// SourceSeq reads from the value of StreamSource the sequence that the message has in the stream that it came from.
+func SourceSeq(value string) (uint64, bool) {
+	f := strings.Fields(value)
+	if len(f) < 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(f[1], 10, 64)
+	return n, err == nil
+}
 
 // natsPrefix starts every header that belongs to the server, in any case of letters.
 const natsPrefix = "nats-"

@@ -228,6 +228,14 @@ func Digest(region string) string { return "weft." + region + ".digest" }
 // Credential is the service of a region's hub in CONTROL that signs users for relays.
 func Credential(region string) string { return "weft." + region + ".credential" }
 
+// Position is the service of a region's hub in CONTROL that tells other regions how much of what they wrote
+// is stored there.
+func Position(region string) string { return "weft." + region + ".position" }
+
+// Rejoin is the service of a region's hub in CONTROL by which region who announces that it goes on under another
+// epoch. The name of who is in the subject, so that links let no region speak for another.
+func Rejoin(region, who string) string { return "weft." + region + ".rejoin." + who }
+
 func bad(what, s string) error {
 	return fault.New("subject.parse", fault.Invalid, "invalid_subject", "%.100q is no %s", s, what)
 }

@@ -97,7 +97,8 @@ func newHub(c *config.Hub, tel *telemetry.Server, log *zap.Logger) (*hub.Hub, er
 			return nil, err
 		}
 	}
-	o.Admin, o.Routes = c.Listen.Admin, c.Routes
+	o.Admin, o.Routes, o.Advertise = c.Listen.Admin, c.Routes, c.Advertise
+	o.DedupeWindow, o.AskPeers, o.RepairEvery, o.RepairAfter = c.DedupeWindow, c.AskPeers, c.RepairEvery, c.RepairAfter
 	for _, p := range c.Peers {
 		o.Peers = append(o.Peers, hub.Peer{Name: p.Name, Leaf: p.Leaf})
 	}

@@ -28,9 +28,14 @@ type Hub struct {
 	Listen       HubListen     `mapstructure:"listen"`
 	Peers        []Peer        `mapstructure:"peers" usage:"leaf addresses of the other regions: NAME=tls://host:port[,…];NAME=…"`
 	Routes       []string      `mapstructure:"routes" usage:"route addresses of the region's servers, when it has three"`
+	Advertise    string        `mapstructure:"route_advertise" usage:"host:port by which the region's other servers hear of this one, if not the route address"`
 	Sync         string        `mapstructure:"sync" usage:"interval (fsync every sync_interval) or always (fsync before each ack)"`
 	SyncInterval time.Duration `mapstructure:"sync_interval" usage:"longest time between two fsyncs"`
 	MaxStore     ByteSize      `mapstructure:"max_store" usage:"disk that the store may use"`
+	DedupeWindow time.Duration `mapstructure:"dedupe_window" usage:"time in which a second event of the same id is called a duplicate"`
+	AskPeers     time.Duration `mapstructure:"ask_peers" usage:"how long a start waits for the other regions' word that nothing was lost here, when nothing else speaks for a loss"`
+	RepairEvery  time.Duration `mapstructure:"repair_every" usage:"interval of the comparison with the other regions, which brings lost events back; 0: never"`
+	RepairAfter  time.Duration `mapstructure:"repair_after" usage:"age from which events are compared"`
 	Durability   string        `mapstructure:"durability" usage:"strict (critical topics require stored-fsync) or relaxed"`
 	Log          Log           `mapstructure:"log"`
 }
@@ -88,6 +93,10 @@ func DefaultHub() Hub {
 		Sync:         "interval",
 		SyncInterval: time.Second,
 		MaxStore:     8 << 30,
+		DedupeWindow: 2 * time.Minute,
+		AskPeers:     3 * time.Second,
+		RepairEvery:  time.Minute,
+		RepairAfter:  3 * time.Minute,
 		Durability:   "strict",
 		Log:          Log{Level: "info", Format: "auto"},
 	}

@@ -32,6 +32,9 @@ func (h *Hub) problems() Problems {
 	if len(h.Routes) > 0 {
 		listen = append(listen, address{"listen.route", h.Listen.Route})
 	}
+	if host, port, err := net.SplitHostPort(h.Advertise); h.Advertise != "" && (err != nil || host == "" || !validPort(port)) {
+		p.addf("route_advertise", "%q is not host:port", h.Advertise)
+	}
 	p.addresses(listen)
 	p.peers(h.Region, h.Peers)
 	p.endpoints("routes", h.Routes)
@@ -42,6 +45,12 @@ func (h *Hub) problems() Problems {
 	if h.MaxStore < 1<<20 {
 		p.addf("max_store", "%s is less than 1MiB", h.MaxStore)
 	}
+	p.between("dedupe_window", h.DedupeWindow, time.Second, 24*time.Hour)
+	p.between("ask_peers", h.AskPeers, 0, 10*time.Minute)
+	if h.RepairEvery != 0 {
+		p.between("repair_every", h.RepairEvery, time.Second, 24*time.Hour)
+	}
+	p.between("repair_after", h.RepairAfter, time.Second, 24*time.Hour)
 	p.oneOf("durability", h.Durability, "strict", "relaxed")
 	p.log(h.Log)
 	return p
