@@ -32,6 +32,9 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	mux.Handle("PUT /v1/tenants/{name}/routes", a.handle("tenant.routes.set", a.setRoutes))
 	mux.Handle("GET /v1/streams/plan", a.handle("stream.plan", a.planStreams))
 	mux.Handle("POST /v1/streams/apply", a.handle("stream.apply", a.applyStreams))
+	mux.Handle("POST /v1/rejoin", a.handle("hub.rejoin", a.rejoin))
+	mux.Handle("POST /v1/open", a.handle("hub.open", a.waive))
+	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
 	a.server = &http.Server{
 		Handler: mux, TLSConfig: tlsc, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
@@ -143,6 +146,19 @@ func (a *adminServer) setRoutes(r *http.Request, by string) (any, error) {
 func (a *adminServer) removeTenant(r *http.Request, by string) (any, error) {
 	return a.hub.RemoveTenant(r.Context(), r.PathValue("name"), r.URL.Query().Get("dry_run") == "true", by)
 }
+
+func (a *adminServer) rejoin(r *http.Request, by string) (any, error) {
+	return a.hub.Rejoin(r.Context(), r.URL.Query().Get("dry_run") == "true", by)
+}
+
+func (a *adminServer) waive(r *http.Request, by string) (any, error) {
+	if err := a.hub.Waive(r.URL.Query()["without"], by); err != nil {
+		return nil, err
+	}
+	return a.hub.Status(), nil
+}
+
+func (a *adminServer) status(*http.Request, string) (any, error) { return a.hub.Status(), nil }
 
 // TenantView is what the admin API tells of a tenant: no secret, sealed or not.
 type TenantView struct {

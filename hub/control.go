@@ -52,7 +52,8 @@ func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
 	id := h.opts.Identity
 	o := broker.Options{
 		Name: h.serverName(), Region: id.Region, StoreDir: h.opts.StoreDir, MaxStore: h.opts.MaxStore,
-		Client: h.opts.Client, Leaf: h.opts.Leaf, Route: h.opts.Route,
+		HoldClients: true, // until the gate is passed
+		Client:      h.opts.Client, Leaf: h.opts.Leaf, Route: h.opts.Route,
 		ClientTLS: t.client, LeafTLS: t.leaf, LeafClientTLS: t.leafDial, RouteTLS: t.route,
 		OperatorJWT: id.OperatorJWT, SystemAccount: id.System.Public,
 		Accounts:     map[string]string{id.System.Public: id.System.JWT, id.Control.Public: id.Control.JWT, id.Audit.Public: id.Audit.JWT},
@@ -64,8 +65,25 @@ func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
 	return o
 }
 
-// startControl opens the control state: links of the CONTROL account, its stream, the folded log.
+// startControl opens the control state: links of the CONTROL account, its stream, the folded log, the services.
 func (h *Hub) startControl(ctx context.Context) error {
+	for {
+		before := h.Origin()
+		if err := h.connectControl(); err != nil {
+			return err
+		}
+		if err := h.openControl(ctx); err != nil {
+			return err
+		}
+		if h.Origin() == before {
+			return errors.Join(h.serveCredentials(), h.servePositions(), h.serveRejoins())
+		}
+		h.state.Close() // the region lives under another origin than this server knew: its grants are others
+		h.control.conn.Close()
+	}
+}
+
+func (h *Hub) connectControl() error {
 	id := h.opts.Identity
 	var err error
 	if h.uplinks, err = h.controlLinks(); err != nil {
@@ -74,13 +92,8 @@ func (h *Hub) startControl(ctx context.Context) error {
 	if err := h.broker.SetLinks(h.uplinks); err != nil {
 		return err
 	}
-	if h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.origin)); err != nil {
-		return err
-	}
-	if err := h.openControl(ctx); err != nil {
-		return err
-	}
-	return h.serveCredentials()
+	h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.Origin()))
+	return err
 }
 
 // openControl makes the control stream of the own region and folds it. In a region of several servers it is
@@ -102,21 +115,29 @@ func (h *Hub) openControl(ctx context.Context) error {
 }
 
 func (h *Hub) tryControl(ctx context.Context) error {
-	have, err := h.presentSources(ctx, h.control, subject.ControlStream)
+	have, err := h.present(ctx, h.control, subject.ControlStream)
 	if err != nil {
 		return err
 	}
-	cfg := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Replicas: h.opts.replicas()})
-	cfg.Sources = have
+	cfg := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Replicas: h.opts.replicas()})
+	if have != nil {
+		if o, ok := originOfControl(have.Subjects, h.opts.Identity.Region); ok && o.Epoch > h.Origin().Epoch {
+			if err := h.adopt(o); err != nil {
+				return err
+			}
+		}
+		cfg = streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Replicas: h.opts.replicas()})
+		cfg.Sources = have.Sources
+	}
 	if _, err := streams.Apply(ctx, h.control.js, []jetstream.StreamConfig{cfg}); err != nil {
 		return err
 	}
-	h.state, err = control.Open(ctx, control.Options{JS: h.control.js, Self: h.origin, Logger: h.log, Now: h.opts.Now})
+	h.state, err = control.Open(ctx, control.Options{JS: h.control.js, Self: h.Origin(), Logger: h.log, Now: h.opts.Now})
 	return err
 }
 
-// presentSources are the sources that a stream has now; none when the stream does not exist.
-func (h *Hub) presentSources(ctx context.Context, s *session, stream string) ([]*jetstream.StreamSource, error) {
+// present is a stream's configuration, nil when the stream does not exist.
+func (h *Hub) present(ctx context.Context, s *session, stream string) (*jetstream.StreamConfig, error) {
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	st, err := s.js.Stream(call, stream)
@@ -126,7 +147,7 @@ func (h *Hub) presentSources(ctx context.Context, s *session, stream string) ([]
 	if err != nil {
 		return nil, err
 	}
-	return st.CachedInfo().Config.Sources, nil
+	return &st.CachedInfo().Config, nil
 }
 
 // controlLinks are the CONTROL account's leaf remotes to the peers that this region solicits.
@@ -151,13 +172,13 @@ func (h *Hub) links(s linkSpec) ([]broker.Link, error) {
 			continue
 		}
 		token, seed, err := issuer.User(issuer.UserSpec{
-			Name: "leaf-" + h.origin.Region + "-" + p.Name, Account: s.account, SigningSeed: s.signing,
-			Permissions: grant.Leaf(h.origin, h.originOf(p.Name), s.family),
+			Name: "leaf-" + h.Origin().Region + "-" + p.Name, Account: s.account, SigningSeed: s.signing,
+			Permissions: grant.Leaf(h.Origin(), h.originOf(p.Name), s.family),
 		})
 		if err != nil {
 			return nil, err
 		}
-		path := filepath.Join(h.opts.StoreDir, "links", s.name+"-"+h.origin.Region+"-"+p.Name+".creds")
+		path := filepath.Join(h.opts.StoreDir, "links", s.name+"-"+h.Origin().Region+"-"+p.Name+".creds")
 		if err := issuer.WriteCreds(path, token, seed); err != nil {
 			return nil, err
 		}
@@ -183,6 +204,7 @@ func (h *Hub) originOf(region string) subject.Origin {
 			o.Epoch = info.Epoch
 		}
 	}
+	o.Epoch = max(o.Epoch, h.noted.of(region))
 	return o
 }
 
@@ -196,6 +218,7 @@ func (h *Hub) beatLoop(ctx context.Context) {
 				h.log.Warn("control heartbeat not stored", zap.Error(err))
 			}
 			cancel()
+			h.reassert(ctx)
 		}
 		select {
 		case <-ctx.Done():

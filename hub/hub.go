@@ -43,7 +43,7 @@ const apiTimeout = 2 * time.Second
 // Hub is one server of a region.
 type Hub struct {
 	opts    Options
-	origin  subject.Origin
+	origin  atomic.Pointer[subject.Origin] // changes once at most, while the region is closed
 	log     *zap.Logger
 	metrics *metrics
 	broker  *broker.Broker
@@ -52,6 +52,10 @@ type Hub struct {
 	control *session      // the hub's own user in the CONTROL account
 	uplinks []broker.Link // of the CONTROL account
 	state   *control.Log  // the folded control state
+
+	gate   *gate
+	failed chan error // holds why the hub has to end
+	noted  *epochs    // epochs of peers that the control state may not name yet
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
@@ -82,9 +86,14 @@ func New(o Options) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		opts: o, origin: origin, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
+		opts: o, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
+		gate: newGate(), failed: make(chan error, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
+	}
+	h.origin.Store(&origin)
+	if h.noted, err = loadEpochs(o.StoreDir); err != nil {
+		return nil, err
 	}
 	h.notReady("starting")
 	if err := h.checkLoops(); err != nil {
@@ -104,7 +113,7 @@ func New(o Options) (*Hub, error) {
 }
 
 // Origin is the origin under which this region writes.
-func (h *Hub) Origin() subject.Origin { return h.origin }
+func (h *Hub) Origin() subject.Origin { return *h.origin.Load() }
 
 // State is the newest snapshot of the control state; nil before Start returned.
 func (h *Hub) State() *control.State {
@@ -124,8 +133,9 @@ func (h *Hub) Ready() error {
 
 func (h *Hub) notReady(why string) { h.ready.Store(&why) }
 
-// Start brings the region up: broker, control state, the tenants that it knows, the admin API. ctx bounds
-// the start. Peers need not be there: their links and sources follow when they are.
+// Start brings the region up: broker, control state, the tenants that it knows, the admin API. It returns when
+// the region serves, or when it stays closed for a reason that Ready tells (see gate.go); it then goes on
+// trying. ctx bounds the start. Peers need not be there: their links and sources follow when they are.
 func (h *Hub) Start(ctx context.Context) error {
 	if err := h.broker.Start(ctx); err != nil {
 		return err
@@ -135,18 +145,45 @@ func (h *Hub) Start(ctx context.Context) error {
 	if err := h.startControl(ctx); err != nil {
 		return errors.Join(err, h.abort())
 	}
-	if err := h.announce(ctx); err != nil {
-		return errors.Join(err, h.abort())
-	}
-	h.reconcile(ctx)
 	if h.admin != nil {
 		if err := h.admin.start(h.opts.Admin); err != nil {
 			return errors.Join(err, h.abort())
 		}
 	}
-	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop} {
-		h.loops.Go(func() { loop(run) })
+	h.loops.Go(func() { h.live(run) })
+	select {
+	case <-h.gate.first:
+		return nil
+	case <-ctx.Done():
+		why := h.Ready()
+		return errors.Join(fault.Wrap("hub.start", fault.Unavailable, ctx.Err()), why, h.abort())
 	}
+}
+
+// open begins to serve: the region announces itself, makes what its tenants need, and lets clients in.
+func (h *Hub) open(ctx context.Context) error {
+	h.gate.mu.Lock()
+	h.gate.open = true
+	h.gate.mu.Unlock()
+	if err := h.noteLife(false); err != nil {
+		return err
+	}
+	call, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := h.announce(call); err != nil {
+		return err
+	}
+	h.reconcile(ctx)
+	if err := h.broker.OpenClients(); err != nil {
+		return err
+	}
+	if err := h.opts.Identity.Opened(h.opts.Server); err != nil {
+		return err
+	}
+	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop} {
+		h.loops.Go(func() { loop(ctx) })
+	}
+	h.metrics.closed.Set(0)
 	h.ready.Store(nil)
 	return nil
 }
@@ -181,20 +218,35 @@ func (h *Hub) Stop(ctx context.Context) error {
 		if h.control != nil {
 			h.control.conn.Close()
 		}
-		err = errors.Join(err, h.broker.Stop(ctx))
+		stopped := h.broker.Stop(ctx)
+		if stopped == nil && h.served() {
+			stopped = h.noteLife(true)
+		}
+		err = errors.Join(err, stopped)
 	})
 	return err
 }
 
-// Run starts the hub, serves until ctx ends, and stops it within ten seconds.
+// served says whether the region was open in this life.
+func (h *Hub) served() bool {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	return h.gate.open
+}
+
+// Run starts the hub, serves until ctx ends or the hub fails, and stops it within ten seconds.
 func (h *Hub) Run(ctx context.Context) error {
 	if err := h.Start(ctx); err != nil {
 		return err
 	}
-	<-ctx.Done()
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-h.Failed():
+	}
 	stop, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return h.Stop(stop)
+	return errors.Join(failed, h.Stop(stop))
 }
 
 // connect opens the hub's own service connection into an account, in process.
@@ -263,12 +315,18 @@ func (h *Hub) announce(ctx context.Context) error {
 	}
 	r := h.opts.region()
 	info := accounts.RegionInfo{
-		Name: r.Name, Epoch: h.origin.Epoch, Weight: r.Weight, Replicas: h.opts.replicas(), Ack: ack, RelaxedCritical: h.opts.RelaxedCritical,
+		Name: r.Name, Epoch: h.Origin().Epoch, Weight: r.Weight, Replicas: h.opts.replicas(), Ack: ack, RelaxedCritical: h.opts.RelaxedCritical,
 	}
-	if have, ok := h.state.State().Regions[r.Name]; ok && *have == info {
-		return nil
+	if have, ok := h.state.State().Regions[r.Name]; !ok || *have != info {
+		if err := h.state.Put(ctx, control.KindRegion, r.Name, info, "hub "+h.serverName()); err != nil {
+			return err
+		}
 	}
-	return h.state.Put(ctx, control.KindRegion, r.Name, info, "hub "+h.serverName())
+	return h.announceNoted(ctx)
+}
+
+func saveOrigin(store string, o subject.Origin) error {
+	return writeDurably(filepath.Join(store, "origin"), []byte(o.String()+"\n"))
 }
 
 // loadOrigin reads under which origin this store was written, or begins with the first epoch.
@@ -280,7 +338,7 @@ func loadOrigin(store, region string) (subject.Origin, error) {
 		if err := os.MkdirAll(store, 0o700); err != nil {
 			return o, fault.Wrap("hub.store", fault.Unavailable, err)
 		}
-		return o, fault.Wrap("hub.store", fault.Unavailable, os.WriteFile(path, []byte(o.String()+"\n"), 0o600))
+		return o, saveOrigin(store, o)
 	}
 	if err != nil {
 		return subject.Origin{}, fault.Wrap("hub.store", fault.Unavailable, err)

@@ -153,12 +153,12 @@ func (m *testMesh) publisher(server, tenant string) *session {
 	h := m.hubs[server]
 	ten := h.tenancyOf(tenant)
 	token, seed, err := issuer.User(issuer.UserSpec{
-		Name: "relay-test", Permissions: grant.Relay(h.origin.Region, "test"), Account: ten.tenant.Account, SigningSeed: ten.signing,
+		Name: "relay-test", Permissions: grant.Relay(h.Origin().Region, "test"), Account: ten.tenant.Account, SigningSeed: ten.signing,
 	})
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	conn, err := nats.Connect("", h.broker.InProcess(), nats.UserJWTAndSeed(token, string(seed.Bytes())), nats.CustomInboxPrefix(grant.RelayInbox(h.origin.Region, "test")))
+	conn, err := nats.Connect("", h.broker.InProcess(), nats.UserJWTAndSeed(token, string(seed.Bytes())), nats.CustomInboxPrefix(grant.RelayInbox(h.Origin().Region, "test")))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func (m *testMesh) events(server, tenant string) map[string]int {
 	ids := map[string]int{}
 	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
 	defer cancel()
-	cons, err := ten.session.js.OrderedConsumer(ctx, "EVENTS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject.Events()}})
+	cons, err := ten.openSession().js.OrderedConsumer(ctx, "EVENTS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject.Events()}})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -259,8 +259,8 @@ func TestTwoRegionsConvergeThroughACut(t *testing.T) {
 	m.start()
 	m.tenant("acme")
 	eu, us := m.publisher("eu-0", "acme"), m.publisher("us-0", "acme")
-	publish(t, eu, m.hubs["eu-0"].origin, "eu-a", 5000)
-	publish(t, us, m.hubs["us-0"].origin, "us-a", 5000)
+	publish(t, eu, m.hubs["eu-0"].Origin(), "eu-a", 5000)
+	publish(t, us, m.hubs["us-0"].Origin(), "us-a", 5000)
 	m.converged("acme", 10000, 20*time.Second, "eu-0", "us-0")
 
 	// Both sides go on accepting through a cut of 30 s, in which a request for the source dies on the way.
@@ -272,8 +272,8 @@ func TestTwoRegionsConvergeThroughACut(t *testing.T) {
 		case <-end:
 			cut = false
 		case <-tick.C:
-			publish(t, eu, m.hubs["eu-0"].origin, fmt.Sprintf("eu-%d", n), 10)
-			publish(t, us, m.hubs["us-0"].origin, fmt.Sprintf("us-%d", n), 10)
+			publish(t, eu, m.hubs["eu-0"].Origin(), fmt.Sprintf("eu-%d", n), 10)
+			publish(t, us, m.hubs["us-0"].Origin(), fmt.Sprintf("us-%d", n), 10)
 			n++
 		}
 	}
@@ -290,12 +290,12 @@ func TestRestartKeepsEverything(t *testing.T) {
 	m := newTestMesh(t, identity.Region{Name: "eu", Servers: 1, Weight: 1}, identity.Region{Name: "us", Servers: 1, Weight: 1})
 	m.start()
 	m.tenant("acme")
-	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].origin, "one", 300)
+	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].Origin(), "one", 300)
 	m.converged("acme", 300, 10*time.Second, "eu-0", "us-0")
 	m.stop("eu-0")
 	m.stop("us-0")
 	m.start()
-	publish(t, m.publisher("us-0", "acme"), m.hubs["us-0"].origin, "two", 300)
+	publish(t, m.publisher("us-0", "acme"), m.hubs["us-0"].Origin(), "two", 300)
 	m.converged("acme", 600, 20*time.Second, "eu-0", "us-0")
 	if _, err := m.hubs["eu-0"].AddTenant(t.Context(), TenantSpec{Name: "acme"}, "test"); err == nil {
 		t.Error("a tenant was added a second time after the restart")

@@ -9,6 +9,7 @@ import (
 // metrics are what a hub exports. Labels are bounded: tenants and regions, never keys or events.
 type metrics struct {
 	links         prometheus.Gauge
+	closed        prometheus.Gauge
 	kicks         *prometheus.CounterVec
 	sourceSilence *prometheus.GaugeVec
 	admin         *prometheus.CounterVec
@@ -19,6 +20,8 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 	m := &metrics{
 		links: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weft_hub_linked_accounts", Help: "Accounts with at least one leaf link up on this server.", ConstLabels: labels}),
+		closed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weft_hub_closed", Help: "1 while this server does not let clients in, because it starts or its region lost data.", ConstLabels: labels}),
 		kicks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_hub_source_kicks_total", Help: "Sources dropped and re-added because they fell silent.", ConstLabels: labels}, []string{"account", "peer"}),
 		sourceSilence: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -26,7 +29,7 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 		admin: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_hub_admin_requests_total", Help: "Requests to the admin API by action and HTTP status.", ConstLabels: labels}, []string{"action", "status"}),
 	}
-	for _, c := range []prometheus.Collector{m.links, m.kicks, m.sourceSilence, m.admin} {
+	for _, c := range []prometheus.Collector{m.links, m.closed, m.kicks, m.sourceSilence, m.admin} {
 		reg.MustRegister(c)
 	}
 	return m

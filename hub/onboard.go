@@ -47,9 +47,9 @@ const (
 func (h *Hub) requireHome(op string) error {
 	if h.opts.Identity.Home == nil {
 		return fault.New(op, fault.Conflict, "not_control_home", "tenants are added and removed in the control home region %s, this is %s",
-			h.opts.Identity.Mesh.Home, h.origin.Region)
+			h.opts.Identity.Mesh.Home, h.Origin().Region)
 	}
-	return nil
+	return h.requireOpen(op)
 }
 
 // AddTenant makes a tenant in all its regions: account, key, credentials, certificate, streams. It returns
@@ -216,6 +216,9 @@ func (h *Hub) waiting(t *accounts.Tenant) map[string]string {
 // SetRoutes replaces a tenant's topics and rules. Relays of every region use them within seconds; events that
 // are stored stay in the topics that they have.
 func (h *Hub) SetRoutes(ctx context.Context, name string, routes accounts.Routes, by string) (*accounts.Routes, error) {
+	if err := h.requireOpen("tenant.routes"); err != nil {
+		return nil, err
+	}
 	if _, ok := h.state.State().Tenant(name); !ok {
 		return nil, fault.New("tenant.routes", fault.NotFound, "no_such_tenant", "there is no tenant %q", name)
 	}
@@ -247,8 +250,8 @@ func (h *Hub) RemoveTenant(ctx context.Context, name string, dryRun bool, by str
 			r.Regions = append(r.Regions, g.Name)
 		}
 	}
-	if ten := h.tenancyOf(name); ten != nil && ten.session != nil {
-		if s, err := ten.session.js.Stream(ctx, subject.EventsStream); err == nil {
+	if ten := h.tenancyOf(name); ten != nil && ten.openSession() != nil {
+		if s, err := ten.openSession().js.Stream(ctx, subject.EventsStream); err == nil {
 			r.Events, r.Bytes = s.CachedInfo().State.Msgs, s.CachedInfo().State.Bytes
 		}
 	}

@@ -26,6 +26,9 @@ func (a *adminServer) applyStreams(r *http.Request, _ string) (any, error) {
 
 // eachAccount runs plan or apply over CONTROL and every tenant, or over the one that the request names.
 func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.JetStream, []jetstream.StreamConfig) (*streams.Plan, error)) ([]StreamPlan, error) {
+	if err := h.requireOpen("stream.plan"); err != nil {
+		return nil, err
+	}
 	only := r.URL.Query().Get("tenant")
 	out := []StreamPlan{}
 	run := func(name string, s *session, want jetstream.StreamConfig) error {
@@ -39,18 +42,18 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 		return nil
 	}
 	if only == "" {
-		if err := run("CONTROL", h.control, streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: h.peerOrigins(), Replicas: h.opts.replicas()})); err != nil {
+		if err := run("CONTROL", h.control, streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()})); err != nil {
 			return nil, err
 		}
 	}
 	found := only == ""
 	for _, t := range h.State().ActiveTenants() {
 		ten := h.tenancyOf(t.Name)
-		if ten == nil || ten.session == nil || (only != "" && only != t.Name) {
+		if ten == nil || ten.openSession() == nil || (only != "" && only != t.Name) {
 			continue
 		}
 		found = true
-		if err := run(t.Name, ten.session, h.eventsConfig(t)); err != nil {
+		if err := run(t.Name, ten.openSession(), h.eventsConfig(t)); err != nil {
 			return nil, err
 		}
 	}

@@ -30,7 +30,7 @@ const queue = "hub"
 // serveCredentials answers relays that ask for a user in a tenant's account. Who may ask is decided by the
 // CONTROL account's grants: relay credentials alone may publish to the subject.
 func (h *Hub) serveCredentials() error {
-	_, err := h.control.conn.QueueSubscribe(subject.Credential(h.origin.Region), queue, func(m *nats.Msg) {
+	_, err := h.control.conn.QueueSubscribe(subject.Credential(h.Origin().Region), queue, func(m *nats.Msg) {
 		var req accounts.CredentialRequest
 		var resp accounts.CredentialResponse
 		if err := json.Unmarshal(m.Data, &req); err != nil {
@@ -50,7 +50,7 @@ func (h *Hub) mintRelay(req accounts.CredentialRequest) (accounts.CredentialResp
 	}
 	token, _, err := issuer.User(issuer.UserSpec{
 		Name: "relay-" + req.RelayID, Account: t.tenant.Account, SigningSeed: t.signing, UserPublic: req.UserPublic, TTL: relayTTL,
-		Permissions: grant.Relay(h.origin.Region, req.RelayID),
+		Permissions: grant.Relay(h.Origin().Region, req.RelayID),
 	})
 	return accounts.CredentialResponse{JWT: token}, err
 }
@@ -58,7 +58,7 @@ func (h *Hub) mintRelay(req accounts.CredentialRequest) (accounts.CredentialResp
 // serveDigests answers, in a tenant's account, what the content digests of stored events are. A relay whose
 // publish was called a duplicate compares; no content leaves the region by this way.
 func (h *Hub) serveDigests(s *session) error {
-	_, err := s.conn.QueueSubscribe(subject.Digest(h.origin.Region), queue, func(m *nats.Msg) {
+	_, err := s.conn.QueueSubscribe(subject.Digest(h.Origin().Region), queue, func(m *nats.Msg) {
 		var req original.Request
 		if err := json.Unmarshal(m.Data, &req); err != nil || len(req.Seqs) > original.MaxSeqs {
 			return // a relay never sends this; whoever does is not answered

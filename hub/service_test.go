@@ -25,7 +25,7 @@ func TestDigestsOfOriginalsAcrossRegions(t *testing.T) {
 	m.start()
 	m.tenant("acme")
 	relay := m.publisher("eu-0", "acme")
-	us := m.hubs["us-0"].origin
+	us := m.hubs["us-0"].Origin()
 	ack, err := relay.js.PublishMsg(t.Context(), &nats.Msg{Subject: eventSubject(us, subject.Regional, 1), Data: []byte(wholeEvent), Header: nats.Header{nats.MsgIdHdr: {"e1"}}})
 	if err != nil {
 		t.Fatal(err)

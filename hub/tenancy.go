@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +26,7 @@ type tenancy struct {
 	tenant  *accounts.Tenant
 	signing []byte // the account's signing seed, opened
 	links   []broker.Link
-	session *session
+	live    atomic.Pointer[session]
 	stream  bool          // EVENTS exists here
 	maxAge  time.Duration // of EVENTS as it was applied last; routes may change it
 	problem string        // why the tenant is not ready here, or ""
@@ -33,8 +34,8 @@ type tenancy struct {
 }
 
 func (t *tenancy) close() {
-	if t.session != nil {
-		t.session.conn.Close()
+	if s := t.openSession(); s != nil {
+		s.conn.Close()
 	}
 }
 
@@ -145,7 +146,7 @@ func (h *Hub) setLinks() error {
 
 // settle opens the tenant's session and makes its stream, and records how that went.
 func (h *Hub) settle(ctx context.Context, t *tenancy) {
-	err := h.open(ctx, t)
+	err := h.makeStream(ctx, t)
 	problem := ""
 	if err != nil {
 		problem = err.Error()
@@ -158,19 +159,30 @@ func (h *Hub) settle(ctx context.Context, t *tenancy) {
 	h.report(ctx, t)
 }
 
-func (h *Hub) open(ctx context.Context, t *tenancy) error {
-	if t.session == nil {
-		s, err := h.connect(t.tenant.Name, t.tenant.Account, t.signing, grant.Service(h.origin))
-		if err != nil {
-			return err
-		}
-		if err := h.serveDigests(s); err != nil {
-			s.conn.Close()
-			return err
-		}
-		h.mu.Lock()
-		t.session = s
-		h.mu.Unlock()
+// openSession is the hub's connection into the tenant's account; nil before there is one.
+func (t *tenancy) openSession() *session { return t.live.Load() }
+
+// openTenant opens the session of a tenant and the services in its account.
+func (h *Hub) openTenant(t *tenancy) error {
+	if t.openSession() != nil {
+		return nil
+	}
+	s, err := h.connect(t.tenant.Name, t.tenant.Account, t.signing, grant.Service(h.Origin()))
+	if err != nil {
+		return err
+	}
+	if err := h.serveDigests(s); err != nil {
+		s.conn.Close()
+		return err
+	}
+	t.live.Store(s)
+	return nil
+}
+
+// makeStream opens the session and makes the stream of a tenant, where they are not there yet.
+func (h *Hub) makeStream(ctx context.Context, t *tenancy) error {
+	if err := h.openTenant(t); err != nil {
+		return err
 	}
 	cfg := h.eventsConfig(t.tenant)
 	if t.stream && t.maxAge == cfg.MaxAge || !h.leads() {
@@ -178,12 +190,16 @@ func (h *Hub) open(ctx context.Context, t *tenancy) error {
 	}
 	h.edit.Lock()
 	defer h.edit.Unlock()
-	sources, err := h.presentSources(ctx, t.session, subject.EventsStream)
+	have, err := h.present(ctx, t.openSession(), subject.EventsStream)
 	if err != nil {
 		return err
 	}
-	cfg.Sources = sources
-	if _, err := streams.Apply(ctx, t.session.js, []jetstream.StreamConfig{cfg}); err != nil {
+	if have != nil {
+		cfg.Sources = have.Sources
+	} else {
+		cfg.Sources = h.history(subject.EventsStream, subject.Replicated)
+	}
+	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{cfg}); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -205,7 +221,7 @@ func (h *Hub) eventsConfig(t *accounts.Tenant) jetstream.StreamConfig {
 		age = max(age, time.Duration(topic.Retention))
 	}
 	return streams.EventsConfig(streams.EventsSpec{
-		Self: h.origin, Peers: h.peersOf(t), Replicas: h.opts.replicas(),
+		Self: h.Origin(), Peers: h.peersOf(t), Replicas: h.opts.replicas(),
 		MaxBytes: t.Limits.DiskBytes / int64(h.opts.replicas()) / 5 * 4, MaxAge: age, Duplicates: h.opts.DedupeWindow,
 	})
 }
@@ -214,7 +230,7 @@ func (h *Hub) eventsConfig(t *accounts.Tenant) jetstream.StreamConfig {
 func (h *Hub) peersOf(t *accounts.Tenant) []subject.Origin {
 	var out []subject.Origin
 	for _, p := range h.opts.Peers {
-		if t.In(p.Name) && t.In(h.origin.Region) {
+		if t.In(p.Name) && t.In(h.Origin().Region) {
 			out = append(out, h.originOf(p.Name))
 		}
 	}
@@ -228,7 +244,7 @@ func (h *Hub) report(ctx context.Context, t *tenancy) {
 	}
 	h.mu.Lock()
 	missing := h.missingSources(t)
-	s := accounts.TenantStatus{Tenant: t.tenant.Name, Region: h.origin.Region, Stored: t.stream, Problem: t.problem}
+	s := accounts.TenantStatus{Tenant: t.tenant.Name, Region: h.Origin().Region, Stored: t.stream, Problem: t.problem}
 	h.mu.Unlock()
 	if s.Problem == "" && len(missing) > 0 {
 		s.Problem = fmt.Sprintf("waiting for the link to %v", missing)
@@ -252,7 +268,7 @@ func (h *Hub) putStatus(ctx context.Context, s accounts.TenantStatus) {
 // retire takes a removed tenant off this server: services, stream, links, then the account, which closes
 // every connection that is left. Other servers of the region wait until the leading one deleted the stream.
 func (h *Hub) retire(ctx context.Context, t *accounts.Tenant) {
-	status, known := h.state.State().Status[control.StatusKey(t.Name, h.origin.Region)]
+	status, known := h.state.State().Status[control.StatusKey(t.Name, h.Origin().Region)]
 	ten := h.tenancyOf(t.Name)
 	if ten == nil {
 		// Again in every round: a neighbour that heard of the removal later may have brought the account back.
@@ -261,8 +277,8 @@ func (h *Hub) retire(ctx context.Context, t *accounts.Tenant) {
 		}
 		return
 	}
-	if h.leads() && ten.session != nil {
-		if err := h.deleteStreams(ctx, ten.session); err != nil {
+	if s := ten.openSession(); h.leads() && s != nil {
+		if err := h.deleteStreams(ctx, s); err != nil {
 			h.log.Warn("streams of a removed tenant not deleted yet", zap.String("tenant", t.Name), zap.Error(err))
 			time.AfterFunc(time.Second, h.touch)
 			return
@@ -281,7 +297,7 @@ func (h *Hub) retire(ctx context.Context, t *accounts.Tenant) {
 		h.log.Error("account of a removed tenant", zap.String("tenant", t.Name), zap.Error(err))
 	}
 	if h.leads() {
-		h.putStatus(ctx, accounts.TenantStatus{Tenant: t.Name, Region: h.origin.Region})
+		h.putStatus(ctx, accounts.TenantStatus{Tenant: t.Name, Region: h.Origin().Region})
 	}
 }
 

@@ -23,11 +23,11 @@ func TestThreeRegionsConverge(t *testing.T) {
 	m.start()
 	m.tenant("acme")
 	for _, r := range []string{"eu", "us", "ap"} {
-		publish(t, m.publisher(r+"-0", "acme"), m.hubs[r+"-0"].origin, r, 6000)
+		publish(t, m.publisher(r+"-0", "acme"), m.hubs[r+"-0"].Origin(), r, 6000)
 	}
 	m.converged("acme", 18000, 30*time.Second, "eu-0", "us-0", "ap-0")
 	// A publish to another region's subjects is stored there, and comes back by the source alone.
-	publish(t, m.publisher("eu-0", "acme"), m.hubs["ap-0"].origin, "forwarded", 50)
+	publish(t, m.publisher("eu-0", "acme"), m.hubs["ap-0"].Origin(), "forwarded", 50)
 	m.converged("acme", 18050, 10*time.Second, "eu-0", "us-0", "ap-0")
 }
 
@@ -35,10 +35,10 @@ func TestThreeServersInARegion(t *testing.T) {
 	m := newTestMesh(t, identity.Region{Name: "eu", Servers: 1, Weight: 1}, identity.Region{Name: "us", Servers: 3, Weight: 1})
 	m.start()
 	m.tenant("acme")
-	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].origin, "eu", 2000)
-	publish(t, m.publisher("us-1", "acme"), m.hubs["us-1"].origin, "us", 2000)
+	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].Origin(), "eu", 2000)
+	publish(t, m.publisher("us-1", "acme"), m.hubs["us-1"].Origin(), "us", 2000)
 	m.converged("acme", 4000, 30*time.Second, "eu-0", "us-0")
-	st, err := m.hubs["us-0"].tenancyOf("acme").session.js.Stream(t.Context(), "EVENTS")
+	st, err := m.hubs["us-0"].tenancyOf("acme").openSession().js.Stream(t.Context(), "EVENTS")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestThreeServersInARegion(t *testing.T) {
 		streamtest.Eventually(t, 20*time.Second, func() (bool, string) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			_, err := pub.js.PublishMsg(ctx, &nats.Msg{Subject: eventSubject(m.hubs[s].origin, subject.Global, 1), Data: []byte(`{}`), Header: nats.Header{nats.MsgIdHdr: {"after-" + s}}})
+			_, err := pub.js.PublishMsg(ctx, &nats.Msg{Subject: eventSubject(m.hubs[s].Origin(), subject.Global, 1), Data: []byte(`{}`), Header: nats.Header{nats.MsgIdHdr: {"after-" + s}}})
 			return err == nil, fmt.Sprintf("%s does not store yet: %v", s, err)
 		})
 		m.converged("acme", 4001, 40*time.Second, "eu-0", s)
@@ -82,7 +82,7 @@ func TestTenantsComeAndGo(t *testing.T) {
 	globex := m.publisher("us-0", "globex")
 	closed := make(chan struct{}, 16)
 	globex.conn.SetDisconnectErrHandler(func(*nats.Conn, error) { closed <- struct{}{} })
-	publish(t, globex, m.hubs["us-0"].origin, "g", 100)
+	publish(t, globex, m.hubs["us-0"].Origin(), "g", 100)
 	m.converged("globex", 100, 10*time.Second, "eu-0", "us-0")
 	if n := len(m.events("eu-0", "acme")); n != 0 {
 		t.Fatalf("acme holds %d events of globex", n)
@@ -105,7 +105,7 @@ func TestTenantsComeAndGo(t *testing.T) {
 		t.Errorf("the name of a removed tenant was given away again: %v", err)
 	}
 
-	publish(t, acme, home.origin, "a", 100)
+	publish(t, acme, home.Origin(), "a", 100)
 	m.converged("acme", 100, 10*time.Second, "eu-0", "us-0")
 	if now := linksOf(home, home.tenancyOf("acme").tenant.Account); len(now) != 1 || now[0] != links[0] {
 		t.Errorf("the links of acme were replaced: %v, then %v", links, now)
@@ -132,7 +132,7 @@ func TestOwnerCredentialsReachNothingElse(t *testing.T) {
 	m.start()
 	m.tenant("acme")
 	globex := m.tenant("globex")
-	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].origin, "secret", 10)
+	publish(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].Origin(), "secret", 10)
 
 	owner, err := nats.Connect("", m.hubs["eu-0"].broker.InProcess(), nats.UserCredentialBytes([]byte(globex.ConsumerCreds)),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // refusals are what is asked for
@@ -155,7 +155,7 @@ func TestOwnerCredentialsReachNothingElse(t *testing.T) {
 		t.Errorf("the owner cannot make a durable on its own stream: %v", err)
 	}
 	for _, to := range []string{
-		eventSubject(m.hubs["eu-0"].origin, subject.Global, 1), eventSubject(m.hubs["us-0"].origin, subject.Global, 1), subject.Marker(m.hubs["eu-0"].origin),
+		eventSubject(m.hubs["eu-0"].Origin(), subject.Global, 1), eventSubject(m.hubs["us-0"].Origin(), subject.Global, 1), subject.Marker(m.hubs["eu-0"].Origin()),
 		"$JS.API.STREAM.DELETE.EVENTS", "$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS", "$JS.API.STREAM.CREATE.OTHER",
 		"$JS.us.API.STREAM.INFO.EVENTS", "$JS.us.API.CONSUMER.CREATE.EVENTS.x.evt.us_1.g.>", "_SRC.eu.us.x", "$JS.FC.EVENTS.x", "$JSC.R.x",
 		"weft.eu.credential", "weft.eu.digest", "$SYS.REQ.ACCOUNT.PING", "ctl.eu_1.tenant.globex",
@@ -174,7 +174,7 @@ func TestOwnerCredentialsReachNothingElse(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		publish(t, mustPublisher(m, "eu-0"), m.hubs["eu-0"].origin, "probe"+from, 1)
+		publish(t, mustPublisher(m, "eu-0"), m.hubs["eu-0"].Origin(), "probe"+from, 1)
 		if msg, err := sub.NextMsg(200 * time.Millisecond); err == nil {
 			t.Errorf("a subscription to %s received %s", from, msg.Subject)
 		}
@@ -198,7 +198,7 @@ func TestRoutesChangeWhileRunning(t *testing.T) {
 	}
 	for _, server := range []string{"eu-0", "us-0"} {
 		streamtest.Eventually(t, 10*time.Second, func() (bool, string) {
-			st, err := m.hubs[server].tenancyOf("acme").session.js.Stream(t.Context(), "EVENTS")
+			st, err := m.hubs[server].tenancyOf("acme").openSession().js.Stream(t.Context(), "EVENTS")
 			if err != nil {
 				return false, err.Error()
 			}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/streams"
+	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
@@ -56,7 +57,7 @@ const firstWatch = 20 * time.Millisecond
 
 func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 	leaves := h.leaves()
-	want := streams.ControlConfig(streams.ControlSpec{Self: h.origin, Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
+	want := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
 	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, controlWatch, leaves)
 
 	h.mu.Lock()
@@ -71,7 +72,7 @@ func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 		if ctx.Err() != nil {
 			return
 		}
-		tg := target{name: t.tenant.Name, account: t.tenant.Account, stream: subject.EventsStream, session: t.session, want: h.eventsConfig(t.tenant).Sources}
+		tg := target{name: t.tenant.Name, account: t.tenant.Account, stream: subject.EventsStream, session: t.openSession(), want: h.eventsConfig(t.tenant).Sources}
 		if st := h.watch(ctx, tg, &t.watch, leaves); st != nil {
 			h.mark(ctx, t, st)
 			h.report(ctx, t)
@@ -113,6 +114,12 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 		return nil
 	}
 	info := st.CachedInfo()
+	if t.stream == subject.ControlStream {
+		if o, ok := originOfControl(info.Config.Subjects, h.opts.Identity.Region); ok && o != h.Origin() {
+			h.fail(fault.New("hub.watch", fault.Conflict, "origin_moved", "the region goes on under %s, this server knows %s: start it again", o, h.Origin()))
+			return nil
+		}
+	}
 	h.mu.Lock()
 	w.present = w.present[:0]
 	for _, s := range info.Config.Sources {
@@ -133,12 +140,20 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 		}
 		h.kickIfStale(ctx, t, w, src, activity(info, src))
 	}
+	for _, src := range info.Config.Sources { // history of older epochs
+		if !slices.ContainsFunc(t.want, func(s *jetstream.StreamSource) bool { return streams.SameSource(s, src) }) && h.linkUp(leaves, t.account, regionOfAPI(src)) {
+			h.kickIfStale(ctx, t, w, src, activity(info, src))
+		}
+	}
 	return st
 }
 
 func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
 	h.edit.Lock()
-	err := streams.AddSourceTo(ctx, t.session.js, t.stream, src)
+	err := h.stillLive(src)
+	if err == nil {
+		err = streams.AddSourceTo(ctx, t.session.js, t.stream, src)
+	}
 	h.edit.Unlock()
 	if err != nil {
 		h.log.Warn("source not added", zap.String("account", t.name), zap.String("filter", src.FilterSubject), zap.Error(err))
@@ -149,6 +164,15 @@ func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstrea
 	w.present = append(w.present, src.FilterSubject)
 	w.kicked[src.FilterSubject] = h.opts.Now()
 	h.mu.Unlock()
+}
+
+// stillLive refuses a source of an origin that its region has left since the round began. Hub.edit is held.
+func (h *Hub) stillLive(src *jetstream.StreamSource) error {
+	o := h.originOf(regionOfAPI(src))
+	if src.FilterSubject == subject.Replicated(o) || src.FilterSubject == subject.ControlOf(o) {
+		return nil
+	}
+	return fault.New("hub.watch", fault.Conflict, "origin_left", "%s is not the live origin %s", src.FilterSubject, o)
 }
 
 // kickIfStale drops and re-adds a source that is silent although its link is up. Attempts at one source
@@ -214,15 +238,15 @@ func (h *Hub) mark(ctx context.Context, t *tenancy, st jetstream.Stream) {
 }
 
 func (h *Hub) markTraffic(ctx context.Context, t *tenancy, st jetstream.Stream) error {
-	marker := subject.Marker(h.origin)
-	last, err := st.GetLastMsgForSubject(ctx, subject.OfOrigin(h.origin))
+	marker := subject.Marker(h.Origin())
+	last, err := st.GetLastMsgForSubject(ctx, subject.OfOrigin(h.Origin()))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || (err == nil && last.Subject == marker) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	_, err = t.session.js.PublishMsg(ctx, &nats.Msg{Subject: marker, Header: nats.Header{nats.MsgIdHdr: {marker + "." + nuid.Next()}}})
+	_, err = t.openSession().js.PublishMsg(ctx, &nats.Msg{Subject: marker, Header: nats.Header{nats.MsgIdHdr: {marker + "." + nuid.Next()}}})
 	return err
 }
 

@@ -25,7 +25,7 @@ func addTo(ctx context.Context, js jetstream.JetStream, have *jetstream.StreamCo
 		if equalSource(s, src) {
 			return nil
 		}
-		if sameSource(s, src) {
+		if SameSource(s, src) {
 			return fault.New("streams.source.add", fault.Conflict, "source_differs", "%s has source %s, which is not %s: drop it first", have.Name, sourceText(s), sourceText(src))
 		}
 	}
@@ -45,7 +45,7 @@ func DropSourceOf(ctx context.Context, js jetstream.JetStream, stream string, sr
 
 func dropFrom(ctx context.Context, js jetstream.JetStream, have *jetstream.StreamConfig, src *jetstream.StreamSource) error {
 	c := *have
-	c.Sources = slices.DeleteFunc(slices.Clone(have.Sources), func(s *jetstream.StreamSource) bool { return sameSource(s, src) })
+	c.Sources = slices.DeleteFunc(slices.Clone(have.Sources), func(s *jetstream.StreamSource) bool { return SameSource(s, src) })
 	if len(c.Sources) == len(have.Sources) {
 		return nil
 	}
@@ -85,8 +85,8 @@ func existing(ctx context.Context, js jetstream.JetStream, op, stream string) (*
 	return have, nil
 }
 
-// sameSource says that two entries read the same messages from the same place.
-func sameSource(x, y *jetstream.StreamSource) bool {
+// SameSource says that two entries read the same messages from the same place.
+func SameSource(x, y *jetstream.StreamSource) bool {
 	xa, _ := external(x)
 	ya, _ := external(y)
 	return x.Name == y.Name && xa == ya && x.FilterSubject == y.FilterSubject

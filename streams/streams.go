@@ -57,11 +57,11 @@ func EventsConfig(s EventsSpec) jetstream.StreamConfig {
 	}
 	if len(s.Peers) > 0 {
 		for _, old := range s.History {
-			c.Sources = append(c.Sources, source(c.Name, s.Self.Region, s.Peers[0].Region, subject.Replicated(old)))
+			c.Sources = append(c.Sources, Source(c.Name, s.Self.Region, s.Peers[0].Region, subject.Replicated(old)))
 		}
 	}
 	for _, p := range s.Peers {
-		c.Sources = append(c.Sources, source(c.Name, s.Self.Region, p.Region, subject.Replicated(p)))
+		c.Sources = append(c.Sources, Source(c.Name, s.Self.Region, p.Region, subject.Replicated(p)))
 	}
 	return c
 }
@@ -79,7 +79,7 @@ func ControlConfig(s ControlSpec) jetstream.StreamConfig {
 	c := base(subject.ControlStream, subject.ControlOf(s.Self), s.Replicas)
 	c.MaxMsgsPerSubject = controlVersions
 	for _, p := range s.Peers {
-		c.Sources = append(c.Sources, source(c.Name, s.Self.Region, p.Region, subject.ControlOf(p)))
+		c.Sources = append(c.Sources, Source(c.Name, s.Self.Region, p.Region, subject.ControlOf(p)))
 	}
 	return c
 }
@@ -94,11 +94,11 @@ func base(name, subjects string, replicas int) jetstream.StreamConfig {
 	}
 }
 
-// source copies what matches filter from the stream of the same name in another region. OptStartSeq 1 is not
+// Source copies what matches filter from the stream of the same name in another region. OptStartSeq 1 is not
 // the default that it looks like: without it a source of which the stream holds no message any more starts
 // at the time of the stream's last message and silently skips what is older. The filter must not be a
 // subject transform: that makes the server read the whole stream whenever the source is added.
-func source(stream, to, from, filter string) *jetstream.StreamSource {
+func Source(stream, to, from, filter string) *jetstream.StreamSource {
 	return &jetstream.StreamSource{
 		Name: stream, FilterSubject: filter, OptStartSeq: 1,
 		External: &jetstream.ExternalStream{APIPrefix: subject.APIPrefix(from), DeliverPrefix: subject.DeliverPrefix(to, from)},

@@ -32,6 +32,7 @@ type Options struct {
 // Log and ended by Close, reads the stream and owns the working copy of the state.
 type Log struct {
 	opts   Options
+	self   atomic.Pointer[subject.Origin]
 	ticker ticker
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -59,6 +60,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l := &Log{opts: o, ticker: ticker{now: o.Now}, done: make(chan struct{}),
 		changed: make(chan struct{}), moved: make(chan struct{})}
+	l.self.Store(&o.Self)
 	l.state.Store(NewState())
 	end, err := l.lastSequence(ctx)
 	if err != nil {
@@ -89,6 +91,9 @@ func (l *Log) HeartbeatAge() time.Duration {
 	return l.opts.Now().Sub(time.Unix(0, l.heartbeat.Load()))
 }
 
+// Rebase lets what is written from now on bear another origin of the same region.
+func (l *Log) Rebase(self subject.Origin) { l.self.Store(&self) }
+
 // Close ends the reader and waits for it.
 func (l *Log) Close() {
 	l.cancel()
@@ -97,7 +102,7 @@ func (l *Log) Close() {
 
 // Beat writes a heartbeat.
 func (l *Log) Beat(ctx context.Context) error {
-	_, err := l.opts.JS.Publish(ctx, subject.ControlHeartbeat(l.opts.Self), nil)
+	_, err := l.opts.JS.Publish(ctx, subject.ControlHeartbeat(*l.self.Load()), nil)
 	return fault.Wrap("control.heartbeat", fault.Unavailable, err)
 }
 
@@ -108,12 +113,13 @@ func (l *Log) Put(ctx context.Context, kind Kind, id string, body any, by string
 	if err != nil {
 		return fault.Wrap("control.put", fault.Internal, err)
 	}
-	r := Record{Kind: kind, ID: id, Origin: l.opts.Self.String(), Clock: l.ticker.tick(), By: by, Body: raw}
+	self := *l.self.Load()
+	r := Record{Kind: kind, ID: id, Origin: self.String(), Clock: l.ticker.tick(), By: by, Body: raw}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fault.Wrap("control.put", fault.Internal, err)
 	}
-	to := subject.Control{Origin: l.opts.Self, Kind: string(kind), ID: id}.String()
+	to := subject.Control{Origin: self, Kind: string(kind), ID: id}.String()
 	msg := &nats.Msg{Subject: to, Data: data, Header: nats.Header{}}
 	msg.Header.Set(nats.MsgIdHdr, to+"/"+hash(data))
 	ack, err := l.opts.JS.PublishMsg(ctx, msg)
@@ -252,7 +258,7 @@ func (f *folder) record(c subject.Control, data []byte, stored time.Time) {
 	switch {
 	case err != nil:
 		log.Error("control record refused", zap.Error(err))
-	case verdict == Lost && r.Origin == f.log.opts.Self.String():
+	case verdict == Lost && r.Origin == f.log.self.Load().String():
 		log.Warn("a write to the control state lost against another one", zap.String("by", r.By))
 	}
 }

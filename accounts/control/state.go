@@ -8,10 +8,12 @@ package control
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // State is one folded snapshot of the control log. It is read-only once published.
@@ -77,6 +79,41 @@ func (s *State) TenantKeys(tenant string) []*keyring.Key {
 		if k := s.Keys[kid]; k.Tenant == tenant {
 			out = append(out, k)
 		}
+	}
+	return out
+}
+
+// Written is one value that holds, with what it is the value of.
+type Written struct {
+	Kind  Kind
+	ID    string
+	Value any // as Log.Put takes it
+}
+
+// WrittenBy lists what a region wrote in epochs before the given one and what still holds.
+func (s *State) WrittenBy(region string, before int) []Written {
+	var out []Written
+	for _, key := range slices.Sorted(maps.Keys(s.clocks)) {
+		o, err := subject.ParseOrigin(s.clocks[key].origin)
+		if err != nil || o.Region != region || o.Epoch >= before {
+			continue
+		}
+		kind, id, _ := strings.Cut(key, "/")
+		w := Written{Kind: Kind(kind), ID: id}
+		switch w.Kind {
+		case KindTenant:
+			w.Value = s.Tenants[id]
+		case KindKey:
+			w.Value = s.Keys[id]
+		case KindRoutes:
+			w.Value = s.Routes[id]
+		case KindRegion:
+			w.Value = s.Regions[id]
+		case KindStatus:
+			tenant, at, _ := strings.Cut(id, ".")
+			w.Value = s.Status[StatusKey(tenant, at)]
+		}
+		out = append(out, w)
 	}
 	return out
 }

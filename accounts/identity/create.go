@@ -77,9 +77,29 @@ func (mk *maker) directories() error {
 		region := filepath.Join(mk.dir, "regions", r.Name)
 		dirs = append(dirs, region, hubFolder(mk.dir, r.Name), relayFolder(mk.dir, r.Name), StoreDir(mk.dir, r.Name))
 	}
+	var fresh []Region
+	for _, r := range mk.mesh.Regions {
+		if !exists(hubFolder(mk.dir, r.Name)) {
+			fresh = append(fresh, r)
+		}
+	}
 	for _, d := range dirs {
 		if err := secretfile.Dir(d); err != nil {
 			return err
+		}
+	}
+	return mk.firstStarts(fresh)
+}
+
+// firstStarts leaves a mark for each server of a new region that it has never stored anything. A run that is
+// killed before leaves none, and the region's first start then waits for the others' word.
+func (mk *maker) firstStarts(fresh []Region) error {
+	for _, r := range fresh {
+		for server := range max(1, r.Servers) {
+			path := firstStart(hubFolder(mk.dir, r.Name), server)
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				return fault.Wrap("identity.create", fault.Unavailable, err)
+			}
 		}
 	}
 	return nil

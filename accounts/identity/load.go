@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/weft-mesh/weft/accounts/issuer"
@@ -35,6 +36,25 @@ type Hub struct {
 	CertFile    string // for servers and, towards other regions, clients
 	KeyFile     string
 	Home        *HomeKeys // nil unless the region is the control home
+
+	folder string
+}
+
+// FirstStart says whether the server of this number has never opened since the region's files were made.
+// Without the mark an empty store means that data were lost.
+func (h *Hub) FirstStart(server int) bool { return exists(firstStart(h.folder, server)) }
+
+// Opened takes the mark of the first start away.
+func (h *Hub) Opened(server int) error {
+	err := os.Remove(firstStart(h.folder, server))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.Wrap("identity.opened", fault.Unavailable, err)
+}
+
+func firstStart(folder string, server int) string {
+	return filepath.Join(folder, "first-start-"+strconv.Itoa(server))
 }
 
 // HomeKeys are what only the control home holds: they make tenants.
@@ -85,7 +105,7 @@ func LoadHub(dir, region string) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		Mesh: m, Region: region,
+		Mesh: m, Region: region, folder: folder,
 		CAFile: filepath.Join(folder, caFile), CertFile: filepath.Join(folder, certFile), KeyFile: filepath.Join(folder, keyFile),
 	}
 	operator, err := read(folder, operatorKeys.token())

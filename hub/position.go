@@ -1,0 +1,238 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Held is the newest message of one origin that a region holds: everything up to it was stored at the origin
+// when it was sourced.
+type Held struct {
+	Seq     uint64    `json:"seq"` // in the stream of the origin
+	ID      string    `json:"id,omitempty"`
+	Subject string    `json:"subject"`
+	At      time.Time `json:"at"` // when a relay took it, or when it was stored
+}
+
+// positionRequest asks a region what it holds of an origin.
+type positionRequest struct {
+	Origin string `json:"origin"`
+}
+
+// positionAnswer is what a region holds of the asking one. A stream that holds nothing of it is left out.
+type positionAnswer struct {
+	Region  string          `json:"region"`
+	Epoch   int             `json:"epoch"` // under which the asking region is known there, 0 when it is not
+	Used    bool            `json:"used"`  // something of that epoch is stored there
+	Control *Held           `json:"control,omitempty"`
+	Events  map[string]Held `json:"events,omitempty"` // by tenant
+	Error   string          `json:"error,omitempty"`
+}
+
+// servePositions answers the other regions. It does so also while this region is closed: two of them that
+// start together wait for each other's word.
+func (h *Hub) servePositions() error {
+	_, err := h.control.conn.QueueSubscribe(subject.Position(h.opts.Identity.Region), queue, func(m *nats.Msg) {
+		var req positionRequest
+		if err := json.Unmarshal(m.Data, &req); err != nil {
+			return // no hub sends this
+		}
+		answer, err := h.positions(req.Origin)
+		if err != nil {
+			answer = &positionAnswer{Error: err.Error()}
+		}
+		answer.Region = h.opts.Identity.Region
+		h.respond(m, answer)
+	})
+	return err
+}
+
+func (h *Hub) positions(origin string) (*positionAnswer, error) {
+	o, err := subject.ParseOrigin(origin)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
+	defer cancel()
+	a := &positionAnswer{Events: map[string]Held{}, Epoch: h.originOf(o.Region).Epoch}
+	if a.Control, err = heldOf(ctx, h.control, subject.ControlStream, subject.ControlOf(o)); err != nil {
+		return nil, err
+	}
+	live := subject.Origin{Region: o.Region, Epoch: a.Epoch}
+	used, err := heldOf(ctx, h.control, subject.ControlStream, subject.ControlOf(live))
+	if err != nil {
+		return nil, err
+	}
+	a.Used = used != nil
+	for _, t := range h.State().ActiveTenants() {
+		ten := h.tenancyOf(t.Name)
+		if ten == nil || ten.openSession() == nil {
+			if t.In(h.opts.Identity.Region) {
+				return nil, fault.New("hub.positions", fault.Unavailable, "starting", "tenant %s is not open yet", t.Name)
+			}
+			continue
+		}
+		held, err := heldOf(ctx, ten.openSession(), subject.EventsStream, subject.Replicated(o))
+		if err != nil {
+			return nil, err
+		}
+		if held != nil {
+			a.Events[t.Name] = *held
+		}
+	}
+	return a, nil
+}
+
+// heldOf is the newest message under filter with its sequence at the origin; nil when there is none.
+func heldOf(ctx context.Context, s *session, stream, filter string) (*Held, error) {
+	st, err := s.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	msg, err := st.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := heldIn(msg)
+	if seq, ok := header.SourceSeq(msg.Header.Get(header.StreamSource)); ok {
+		held.Seq = seq
+	}
+	return held, nil
+}
+
+func heldIn(msg *jetstream.RawStreamMsg) *Held {
+	held := &Held{Seq: msg.Sequence, ID: msg.Header.Get(header.MsgID), Subject: msg.Subject, At: msg.Time.UTC()}
+	if at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(header.IngestedAt)); err == nil {
+		held.At = at
+	}
+	return held
+}
+
+// Loss is one stream of this region that lacks what a peer was given from it.
+type Loss struct {
+	Tenant string `json:"tenant,omitempty"` // "" for the control state
+	Stream string `json:"stream"`
+	Peer   string `json:"peer"`
+	Kind   string `json:"kind"`          // one of the Loss* constants
+	Peers  Held   `json:"peer_has"`      // the newest that the peer has of this region
+	Own    *Held  `json:"own,omitempty"` // the newest of the own origin that is left here
+	Last   uint64 `json:"own_last_seq"`  // of the stream here
+}
+
+// The kinds of losses.
+const (
+	LossGone    = "gone"    // the stream is not there
+	LossShort   = "short"   // the stream ends before what the peer has
+	LossDiffers = "differs" // at that sequence stands another message
+)
+
+// lossOf compares one stream with what a peer holds of it; nil when nothing is missing. A message that is no
+// longer there inside of the stream is not held against it: limits and newer versions take messages out.
+func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held Held) (*Loss, error) {
+	loss := &Loss{Stream: stream, Peers: held, Kind: LossGone}
+	if s == nil {
+		return loss, nil
+	}
+	st, err := s.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return loss, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	state := st.CachedInfo().State
+	loss.Last = state.LastSeq
+	if last, err := st.GetLastMsgForSubject(ctx, own); err == nil {
+		loss.Own = heldIn(last)
+	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, err
+	}
+	switch {
+	case state.LastSeq < held.Seq:
+		loss.Kind = LossShort
+		return loss, nil
+	case held.Seq < state.FirstSeq:
+		return nil, nil
+	}
+	msg, err := st.GetMsg(ctx, held.Seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if msg.Subject == held.Subject && msg.Header.Get(header.MsgID) == held.ID {
+		return nil, nil
+	}
+	loss.Kind = LossDiffers
+	return loss, nil
+}
+
+// losses compares everything that a peer holds of this region with what is here.
+func (h *Hub) losses(ctx context.Context, a *positionAnswer) ([]Loss, error) {
+	var out []Loss
+	add := func(tenant string, s *session, stream, own string, held Held) error {
+		loss, err := h.lossOf(ctx, s, stream, own, held)
+		if loss != nil {
+			loss.Tenant, loss.Peer = tenant, a.Region
+			out = append(out, *loss)
+		}
+		return err
+	}
+	if a.Control != nil {
+		if err := add("", h.control, subject.ControlStream, subject.ControlOf(h.Origin()), *a.Control); err != nil {
+			return nil, err
+		}
+	}
+	for name, held := range a.Events {
+		if t, ok := h.State().Tenants[name]; ok && t.JWT == "" {
+			continue // removed: its streams are gone on purpose
+		}
+		var s *session
+		if ten := h.tenancyOf(name); ten != nil {
+			s = ten.openSession()
+		}
+		if err := add(name, s, subject.EventsStream, subject.Replicated(h.Origin()), held); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// ask asks one peer what it holds of this region.
+func (h *Hub) ask(ctx context.Context, peer string) (*positionAnswer, error) {
+	raw, err := json.Marshal(positionRequest{Origin: h.Origin().String()})
+	if err != nil {
+		return nil, err
+	}
+	m, err := h.control.conn.RequestWithContext(ctx, subject.Position(peer), raw)
+	if err != nil {
+		return nil, err
+	}
+	a := new(positionAnswer)
+	if err := json.Unmarshal(m.Data, a); err != nil {
+		return nil, err
+	}
+	if a.Error != "" {
+		h.log.Debug("a peer cannot tell its position yet", zap.String("peer", peer), zap.String("why", a.Error))
+		return nil, errors.New(a.Error)
+	}
+	a.Region = peer // who answers under this subject is decided by the links
+	return a, nil
+}

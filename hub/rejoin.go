@@ -1,0 +1,304 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams"
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// RejoinReport tells what a rejoin did, or with DryRun would do, and what the region lost.
+type RejoinReport struct {
+	Region string   `json:"region"`
+	From   string   `json:"from"` // origin
+	To     string   `json:"to"`
+	DryRun bool     `json:"dry_run"`
+	Peers  []string `json:"peers"` // that dropped their sources of the old origin
+	Losses []Loss   `json:"losses"`
+	Steps  []string `json:"steps"`
+}
+
+// rejoinNotice is what a region tells its peers before it goes on under another epoch.
+type rejoinNotice struct {
+	Epoch int    `json:"epoch"`
+	By    string `json:"by"`
+}
+
+type rejoinAnswer struct {
+	Dropped int    `json:"dropped"` // sources
+	Error   string `json:"error,omitempty"`
+}
+
+// Rejoin lets a region that lost data go on under its next epoch, in the one order that doubles nothing: every
+// peer drops its sources of this region first; then this region writes under the new origin and reads its
+// own history back from a peer; then the peers source the new origin. What an older copy of the store still
+// has is kept, and what it lacks comes back by the comparison between the regions.
+func (h *Hub) Rejoin(ctx context.Context, dryRun bool, by string) (*RejoinReport, error) {
+	const op = "hub.rejoin"
+	h.edit.Lock()
+	defer h.edit.Unlock()
+	report, err := h.planRejoin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report.DryRun = dryRun
+	if dryRun {
+		return report, nil
+	}
+	to, err := subject.ParseOrigin(report.To)
+	if err != nil {
+		return nil, err
+	}
+	h.log.Warn("rejoin", zap.String("from", report.From), zap.String("to", report.To), zap.String("by", by))
+	for _, p := range h.opts.Peers {
+		if err := h.notify(ctx, p.Name, rejoinNotice{Epoch: to.Epoch, By: by}); err != nil {
+			return nil, fault.New(op, fault.Unavailable, "peer_not_prepared",
+				"region %s did not drop its sources of %s: %v. Nothing was changed here; run the command again", p.Name, report.From, err)
+		}
+	}
+	if err := h.moveControl(ctx, to); err != nil {
+		return nil, fault.Wrap(op, fault.Unavailable, err)
+	}
+	if err := h.moveTo(ctx, to); err != nil {
+		return nil, err
+	}
+	h.gate.look()
+	return report, nil
+}
+
+// planRejoin refuses whatever would be the wrong order and says what will be done.
+func (h *Hub) planRejoin(ctx context.Context) (*RejoinReport, error) {
+	const op = "hub.rejoin"
+	h.gate.mu.Lock()
+	open := h.gate.open
+	h.gate.mu.Unlock()
+	self := h.Origin()
+	if open {
+		return nil, fault.New(op, fault.Conflict, "is_open", "region %s is open under %s: nothing is lost, so it must not rejoin", self.Region, self)
+	}
+	target := self.Next()
+	for _, p := range h.opts.Peers {
+		one, cancel := context.WithTimeout(ctx, 4*askWait)
+		a, err := h.ask(one, p.Name)
+		cancel()
+		if err != nil {
+			return nil, fault.New(op, fault.Unavailable, "peer_silent",
+				"region %s does not answer (%v): it has to drop its sources of %s first, else every event would come in twice. Bring its link up and run the command again", p.Name, err, self)
+		}
+		if a.Epoch >= target.Epoch {
+			target.Epoch = a.Epoch
+			if a.Used {
+				target.Epoch++
+			}
+		}
+	}
+	losses, silent := h.askPeers(ctx, h.opts.Peers)
+	if len(silent) > 0 {
+		return nil, fault.New(op, fault.Unavailable, "peer_silent", "%s stopped answering; run the command again", strings.Join(slices.Sorted(maps.Keys(silent)), ", "))
+	}
+	if len(losses) == 0 {
+		return nil, fault.New(op, fault.Conflict, "nothing_lost", "region %s lacks nothing that its peers were given: it opens by itself", self.Region)
+	}
+	r := &RejoinReport{Region: self.Region, From: self.String(), To: target.String(), Losses: losses}
+	for _, p := range h.opts.Peers {
+		r.Peers = append(r.Peers, p.Name)
+		r.Steps = append(r.Steps, p.Name+" drops its sources of "+self.Region)
+	}
+	r.Steps = append(r.Steps,
+		self.Region+" writes under "+target.String()+" and reads its history back",
+		"the others source "+target.String(),
+		"the comparison between the regions brings back what an older copy lacks")
+	return r, nil
+}
+
+func (h *Hub) notify(ctx context.Context, peer string, n rejoinNotice) error {
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	call, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	m, err := h.control.conn.RequestWithContext(call, subject.Rejoin(peer, h.opts.Identity.Region), raw)
+	if err != nil {
+		return err
+	}
+	var a rejoinAnswer
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return err
+	}
+	if a.Error != "" {
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// moveControl gives the control stream the new origin and lets it read the region's own older records back
+// from every peer: folding them twice changes nothing.
+func (h *Hub) moveControl(ctx context.Context, to subject.Origin) error {
+	have, err := h.present(ctx, h.control, subject.ControlStream)
+	if err != nil {
+		return err
+	}
+	cfg := streams.ControlConfig(streams.ControlSpec{Self: to, Replicas: h.opts.replicas()})
+	if have != nil {
+		cfg.Sources = have.Sources
+	}
+	for _, p := range h.opts.Peers {
+		for e := 1; e < to.Epoch; e++ {
+			src := streams.Source(subject.ControlStream, to.Region, p.Name, subject.ControlOf(subject.Origin{Region: to.Region, Epoch: e}))
+			if !slices.ContainsFunc(cfg.Sources, func(s *jetstream.StreamSource) bool { return streams.SameSource(s, src) }) {
+				cfg.Sources = append(cfg.Sources, src)
+			}
+		}
+	}
+	_, err = streams.Apply(ctx, h.control.js, []jetstream.StreamConfig{cfg})
+	return err
+}
+
+// adopt makes o the origin of this server.
+func (h *Hub) adopt(o subject.Origin) error {
+	if err := saveOrigin(h.opts.StoreDir, o); err != nil {
+		return err
+	}
+	h.log.Warn("the region goes on under another origin", zap.String("from", h.Origin().String()), zap.String("to", o.String()))
+	h.origin.Store(&o)
+	return nil
+}
+
+// moveTo adopts an origin while the hub runs. What it holds of grants covers its live epoch and the next; for
+// a later one it has to be started again.
+func (h *Hub) moveTo(_ context.Context, o subject.Origin) error {
+	next := h.Origin().Next()
+	if err := h.adopt(o); err != nil {
+		return err
+	}
+	h.state.Rebase(o)
+	if o != next {
+		h.fail(fault.New("hub.rejoin", fault.Unavailable, "restart_needed", "region %s goes on under %s: start this server again", o.Region, o))
+	}
+	return nil
+}
+
+// serveRejoins answers peers that go on under another epoch.
+func (h *Hub) serveRejoins() error {
+	at := subject.Rejoin(h.opts.Identity.Region, "*")
+	_, err := h.control.conn.QueueSubscribe(at, queue, func(m *nats.Msg) {
+		var n rejoinNotice
+		who := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+		if err := json.Unmarshal(m.Data, &n); err != nil || n.Epoch < 2 || !h.isPeer(who) {
+			return // no hub sends this
+		}
+		dropped, err := h.release(who, n)
+		a := rejoinAnswer{Dropped: dropped}
+		if err != nil {
+			a.Error = err.Error()
+		}
+		h.respond(m, a)
+	})
+	return err
+}
+
+func (h *Hub) isPeer(region string) bool {
+	return slices.ContainsFunc(h.opts.Peers, func(p Peer) bool { return p.Name == region })
+}
+
+// release notes a peer's next epoch and drops every source from that region, so that nothing of the old origin
+// comes in while the region fills itself with its own history.
+func (h *Hub) release(peer string, n rejoinNotice) (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Second)
+	defer cancel()
+	h.log.Warn("a region goes on under another epoch", zap.String("peer", peer), zap.Int("epoch", n.Epoch), zap.String("by", n.By))
+	if err := h.noted.note(peer, n.Epoch); err != nil {
+		return 0, err
+	}
+	if h.served() {
+		if err := h.announceNoted(ctx); err != nil {
+			return 0, err
+		}
+	}
+	h.edit.Lock()
+	defer h.edit.Unlock()
+	dropped, err := h.dropFrom(ctx, h.control, subject.ControlStream, peer)
+	if err != nil {
+		return dropped, err
+	}
+	for _, t := range h.State().ActiveTenants() {
+		ten := h.tenancyOf(t.Name)
+		if !t.In(h.opts.Identity.Region) || ten == nil {
+			continue
+		}
+		if ten.openSession() == nil {
+			return dropped, fault.New("hub.release", fault.Unavailable, "starting", "tenant %s is not open yet", t.Name)
+		}
+		k, err := h.dropFrom(ctx, ten.openSession(), subject.EventsStream, peer)
+		dropped += k
+		if err != nil {
+			return dropped, err
+		}
+	}
+	h.touch()
+	return dropped, nil
+}
+
+// dropFrom takes every source from one region out of a stream. Hub.edit is held.
+func (h *Hub) dropFrom(ctx context.Context, s *session, stream, peer string) (int, error) {
+	have, err := h.present(ctx, s, stream)
+	if err != nil || have == nil {
+		return 0, err
+	}
+	dropped := 0
+	for _, src := range have.Sources {
+		if regionOfAPI(src) != peer {
+			continue
+		}
+		if err := streams.DropSourceOf(ctx, s.js, stream, src); err != nil {
+			return dropped, err
+		}
+		dropped++
+	}
+	return dropped, nil
+}
+
+// history are the sources with which a stream that is made anew in a later life of the mesh is filled: the
+// region's own older epochs from the first peer, and every epoch of each peer from that peer itself.
+func (h *Hub) history(stream string, filter func(subject.Origin) string) []*jetstream.StreamSource {
+	var out []*jetstream.StreamSource
+	self := h.Origin()
+	older := func(of subject.Origin, from string) {
+		for e := 1; e < of.Epoch; e++ {
+			out = append(out, streams.Source(stream, self.Region, from, filter(subject.Origin{Region: of.Region, Epoch: e})))
+		}
+	}
+	for i, p := range h.opts.Peers {
+		if i == 0 {
+			older(self, p.Name)
+		}
+		older(h.originOf(p.Name), p.Name)
+	}
+	return out
+}
+
+// reassert writes again what this region wrote in older epochs and what still holds: the peers no longer
+// source those, and may lack the last of them.
+func (h *Hub) reassert(ctx context.Context) {
+	self := h.Origin()
+	for _, r := range h.state.State().WrittenBy(self.Region, self.Epoch) {
+		call, cancel := context.WithTimeout(ctx, apiTimeout)
+		err := h.state.Put(call, r.Kind, r.ID, r.Value, "rejoin of "+self.String())
+		cancel()
+		if err != nil && fault.KindOf(err) != fault.Conflict {
+			h.log.Warn("a record of an older epoch could not be written again", zap.String("kind", string(r.Kind)), zap.String("id", r.ID), zap.Error(err))
+		}
+	}
+}
