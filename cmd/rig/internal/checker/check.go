@@ -1,0 +1,6 @@
+package checker
+
+// Check judges one run.
+func Check(h *History) *Verdict {
+	return &Verdict{}
+}
