@@ -59,7 +59,9 @@ func New(s Spec) (_ *Fleet, err error) {
 	return f, nil
 }
 
-func (f *Fleet) path(elem ...string) string { return filepath.Join(append([]string{f.Dir}, elem...)...) }
+func (f *Fleet) path(elem ...string) string {
+	return filepath.Join(append([]string{f.Dir}, elem...)...)
+}
 
 // Data is the directory of the mesh's files.
 func (f *Fleet) Data() string { return f.path("data") }

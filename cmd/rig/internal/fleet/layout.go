@@ -71,7 +71,9 @@ func takeSlot() (*slot, error) {
 	return nil, fmt.Errorf("all loopback blocks 127.%d to 127.%d are taken", firstSlot, lastSlot)
 }
 
-func (s *slot) host(region, last int) string { return fmt.Sprintf("127.%d.%d.%d", s.number, region, last) }
+func (s *slot) host(region, last int) string {
+	return fmt.Sprintf("127.%d.%d.%d", s.number, region, last)
+}
 
 func (s *slot) addr(region, last, port int) string {
 	return fmt.Sprintf("%s:%d", s.host(region, last), port)

@@ -3,8 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -124,17 +122,14 @@ func (r *Reader) take(msg jetstream.Msg, seq uint64) error {
 
 // repaired reads from the header of a copy that was brought back which event it is a copy of.
 func repaired(s *checker.Stored, value string) error {
-	f := strings.Fields(value)
-	if len(f) != 3 {
+	r, ok := header.ParseRepair(value)
+	if !ok {
 		return fmt.Errorf("%s: %q", header.Repaired, value)
 	}
-	ev, err := subject.Parse(f[1])
+	ev, err := subject.Parse(r.Subject)
 	if err != nil {
 		return err
 	}
-	if s.OriginSeq, err = strconv.ParseUint(f[2], 10, 64); err != nil {
-		return err
-	}
-	s.Origin, s.Regional, s.Repaired = ev.Origin.String(), false, true
+	s.Origin, s.OriginSeq, s.Regional, s.Repaired = ev.Origin.String(), r.Seq, false, true
 	return nil
 }

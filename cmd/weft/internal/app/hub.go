@@ -87,7 +87,7 @@ func newHub(c *config.Hub, tel *telemetry.Server, log *zap.Logger) (*hub.Hub, er
 		return nil, err
 	}
 	o := hub.DefaultOptions()
-	o.Identity, o.Server, o.Logger, o.Registerer = id, c.Server, log, tel.Registry
+	o.Identity, o.Server, o.Logger, o.Registerer, o.Now = id, c.Server, log, tel.Registry, clock()
 	o.StoreDir = StoreDir(c.Data, c.Region, c.Server)
 	for _, l := range []struct {
 		into *broker.Listen

@@ -70,7 +70,7 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 	}
 	o := relay.DefaultOptions()
 	o.Origin, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, serverTLS, id.Sealer, c.Logger
-	o.Control, o.Connect = r.state, r.dial.tenant
+	o.Control, o.Connect, o.Now = r.state, r.dial.tenant, clock()
 	if c.Tune != nil {
 		c.Tune(&o)
 	}
