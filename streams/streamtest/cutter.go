@@ -1,212 +1,173 @@
 package streamtest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
 )
 
-// Cutter is a TCP proxy in front of one address, in which links break the way networks do.
+// dialTimeout bounds the dial of one target: a target that does not answer must not hide the next one.
+const dialTimeout = 5 * time.Second
+
+const acceptPause = 20 * time.Millisecond
+
+// Cutter is a TCP proxy in front of one address or several, in which links break the way networks do. Tests and
+// cmd/rig use it; all methods may be called from several goroutines.
 type Cutter struct {
-	target   string
+	targets  []string
 	listener net.Listener
-	done     chan struct{}
+	ctx      context.Context // ends with Close
+	end      context.CancelFunc
 	wg       sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[net.Conn]bool // both ends of every connection
-	cut    bool
-	thaw   chan struct{} // closed while bytes flow; open while frozen
-	delay  time.Duration
-	closed bool
+	mu      sync.Mutex
+	links   map[*link]bool
+	shape   Shape
+	changed chan struct{} // closed and replaced with every change of shape
+	free    [2]time.Time  // by direction: when what was admitted under BytesPerSecond has passed
+	dice    *rand.Rand    // of the jitter
+	next    int           // target to try first
+	stats   Stats
 }
 
-// NewCutter starts a proxy to target on a free port of 127.0.0.1; it ends with the test.
-func NewCutter(t testing.TB, target string) *Cutter {
+// Stats counts what a Cutter carried since it was made.
+type Stats struct {
+	Forward, Backward int64 // bytes delivered to the target and to the dialler
+	Connections       int   // joined to a target, ever
+	Open              int   // of those, now
+}
+
+// NewCutter starts a proxy to the targets on a free port of 127.0.0.1; it ends with the test.
+func NewCutter(t testing.TB, targets ...string) *Cutter {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	c, err := Listen("127.0.0.1:0", targets...)
 	if err != nil {
-		t.Fatalf("cutter: %v", err)
+		t.Fatal(err)
 	}
-	c := &Cutter{target: target, listener: l, done: make(chan struct{}), conns: map[net.Conn]bool{}, thaw: make(chan struct{})}
-	close(c.thaw)
-	c.wg.Add(1)
-	go c.accept()
 	t.Cleanup(c.Close)
 	return c
+}
+
+// Listen starts a proxy on addr (host:port, port 0 for a free one), which the caller closes. Each connection goes
+// to the next of the targets in turn, and to the one after it when that does not answer; it is reset when none does.
+func Listen(addr string, targets ...string) (*Cutter, error) {
+	if len(targets) == 0 {
+		return nil, errors.New("cutter: no target")
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cutter: %w", err)
+	}
+	c := &Cutter{targets: append([]string(nil), targets...), listener: l, links: map[*link]bool{}, changed: make(chan struct{})}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	c.Seed(1)
+	c.wg.Go(c.accept)
+	return c, nil
 }
 
 // Addr is host:port of the proxy.
 func (c *Cutter) Addr() string { return c.listener.Addr().String() }
 
-// Cut resets every connection and refuses new ones until Heal.
-func (c *Cutter) Cut() {
+// Stats is what was carried until now.
+func (c *Cutter) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut = true
-	c.resetAll()
-}
-
-// Freeze makes the proxy a black hole: connections stay open, also new ones, and nothing comes through.
-func (c *Cutter) Freeze() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.thaw:
-		c.thaw = make(chan struct{})
-	default:
-	}
-}
-
-// Heal ends Cut and Freeze. What a frozen connection held back goes through now.
-func (c *Cutter) Heal() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = false
-	select {
-	case <-c.thaw:
-	default:
-		close(c.thaw)
-	}
-}
-
-// Delay lets every byte read from now on arrive d later, in each direction.
-func (c *Cutter) Delay(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.delay = d
+	s := c.stats
+	s.Open = len(c.links)
+	return s
 }
 
 // Close ends the proxy and waits for its goroutines. It is idempotent.
 func (c *Cutter) Close() {
+	c.end()
+	c.listener.Close()
 	c.mu.Lock()
-	if !c.closed {
-		c.closed = true
-		close(c.done)
-		c.listener.Close()
-		c.resetAll()
-	}
+	c.resetAll()
 	c.mu.Unlock()
 	c.wg.Wait()
 }
 
 // resetAll is called with the lock held.
 func (c *Cutter) resetAll() {
-	for conn := range c.conns {
-		reset(conn)
+	for l := range c.links {
+		l.reset()
 	}
-	clear(c.conns)
-}
-
-func reset(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // the other end sees a reset instead of an orderly end
-	}
-	conn.Close()
+	clear(c.links)
 }
 
 func (c *Cutter) accept() {
-	defer c.wg.Done()
 	for {
 		conn, err := c.listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		c.wg.Add(1)
-		go c.serve(conn)
+		if err != nil { // such as too many open files: it passes
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-c.ctx.Done():
+				return
+			}
+		}
+		c.wg.Go(func() { c.serve(conn) })
 	}
 }
 
 func (c *Cutter) serve(in net.Conn) {
-	defer c.wg.Done()
-	out, err := net.DialTimeout("tcp", c.target, 5*time.Second)
+	if c.Shape().Cut {
+		reset(in)
+		return
+	}
+	out, err := c.dial()
 	if err != nil {
 		reset(in)
 		return
 	}
-	c.mu.Lock()
-	if c.cut || c.closed {
-		c.mu.Unlock()
-		reset(in)
-		reset(out)
+	l := &link{dialler: in, target: out, gone: make(chan struct{})}
+	if !c.join(l) {
+		l.reset()
 		return
 	}
-	c.conns[in], c.conns[out] = true, true
-	c.mu.Unlock()
 	var pipes sync.WaitGroup
-	pipes.Go(func() { c.pipe(in, out) })
-	pipes.Go(func() { c.pipe(out, in) })
+	pipes.Go(func() { c.pipe(l, Forward) })
+	pipes.Go(func() { c.pipe(l, Backward) })
 	pipes.Wait()
 	c.mu.Lock()
-	delete(c.conns, in)
-	delete(c.conns, out)
+	delete(c.links, l)
 	c.mu.Unlock()
 }
 
-// chunk is bytes on their way and when they are due.
-type chunk struct {
-	data []byte
-	due  time.Time
-}
-
-// pipe copies from one end to the other until either is closed, and closes both.
-func (c *Cutter) pipe(from, to net.Conn) {
-	line := make(chan chunk, 1024)
-	broken := make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		defer close(broken)
-		defer reset(from)
-		defer to.Close()
-		for ch := range line {
-			if !c.wait(ch.due) {
-				return
-			}
-			if _, err := to.Write(ch.data); err != nil {
-				return
-			}
-		}
-	})
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			c.mu.Lock()
-			due := time.Now().Add(c.delay)
-			c.mu.Unlock()
-			select {
-			case line <- chunk{append([]byte(nil), buf[:n]...), due}:
-			case <-broken:
-				err = net.ErrClosed
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
-	close(line)
-	writer.Wait()
-}
-
-// wait lets time pass until due and while frozen; false when the proxy is closed.
-func (c *Cutter) wait(due time.Time) bool {
-	if d := time.Until(due); d > 0 {
-		t := time.NewTimer(d)
-		select {
-		case <-t.C:
-		case <-c.done:
-			t.Stop()
-			return false
-		}
-	}
+// dial tries every target once.
+func (c *Cutter) dial() (net.Conn, error) {
 	c.mu.Lock()
-	thaw := c.thaw
+	first := c.next
+	c.next = (c.next + 1) % len(c.targets)
 	c.mu.Unlock()
-	select {
-	case <-thaw:
-		return true
-	case <-c.done:
+	dialer := net.Dialer{Timeout: dialTimeout}
+	var problems []error
+	for i := range c.targets {
+		conn, err := dialer.DialContext(c.ctx, "tcp", c.targets[(first+i)%len(c.targets)])
+		if err == nil {
+			return conn, nil
+		}
+		problems = append(problems, err)
+	}
+	return nil, errors.Join(problems...)
+}
+
+// join is false when the link was cut or the proxy closed while the target was dialled.
+func (c *Cutter) join(l *link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shape.Cut || c.ctx.Err() != nil {
 		return false
 	}
+	c.links[l] = true
+	c.stats.Connections++
+	return true
 }

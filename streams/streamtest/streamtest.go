@@ -1,8 +1,9 @@
 // Package streamtest is what tests of weft stand on: a plain JetStream server in the test's own process,
-// ports that no two test processes share, a TCP proxy that can be cut, and a bounded poll instead of sleeping.
+// ports that no two test processes share, a TCP proxy in which links break the way networks do, and a bounded poll
+// instead of sleeping.
 //
-// Only tests import it (and it is, next to streams/broker, the only package that knows nats-server). Everything
-// it starts ends with the test.
+// Only tests import it, and cmd/rig, which breaks links of real processes (it is, next to streams/broker, the only
+// package that knows nats-server). What takes a testing.TB ends with the test; what Listen starts ends with Close.
 //
 // # Concurrency
 //
