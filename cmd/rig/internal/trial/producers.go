@@ -71,7 +71,6 @@ func has(p *nemesis.Plan, k nemesis.Kind) bool {
 type producers struct {
 	t       *trial
 	clients map[string]map[string]*client.Client // tenant, region
-	odd     map[string]int
 	names   int
 
 	mu      sync.Mutex
@@ -81,7 +80,7 @@ type producers struct {
 }
 
 func newProducers(t *trial) (*producers, error) {
-	p := &producers{t: t, clients: map[string]map[string]*client.Client{}, odd: map[string]int{}}
+	p := &producers{t: t, clients: map[string]map[string]*client.Client{}}
 	for _, tenant := range t.fleet.Tenants {
 		c, err := t.fleet.Producer(tenant.Name)
 		if err != nil {
@@ -141,11 +140,17 @@ func (p *producers) start(ctx context.Context) {
 func (p *producers) stop() {
 	p.cancel()
 	p.running.Wait()
+}
+
+// odd counts the answers that were no acknowledgements, by code.
+func (p *producers) odd() map[string]int {
+	out := map[string]int{}
 	for _, w := range p.writers {
 		for code, n := range w.Odd {
-			p.odd[code] += n
+			out[code] += n
 		}
 	}
+	return out
 }
 
 func (p *producers) close() {

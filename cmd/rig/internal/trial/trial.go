@@ -109,13 +109,14 @@ func (t *trial) run(ctx context.Context) (*Result, error) {
 	faults.Go(func() { t.inject.Run(ctx, t.plan) })
 	sleep(ctx, t.plan.Length)
 	faults.Wait()
-	res := &Result{Plan: t.plan, Odd: t.load.odd}
+	res := &Result{Plan: t.plan}
 	healed := time.Now()
 	res.Problems = append(res.Problems, t.inject.Problems()...)
 	if err := t.recover(ctx); err != nil {
 		res.Problems = append(res.Problems, "not healed: "+err.Error())
 	}
 	t.load.stop()
+	res.Odd = t.load.odd()
 	if err := t.converge(ctx); err != nil {
 		res.Problems = append(res.Problems, "not converged: "+err.Error())
 	}

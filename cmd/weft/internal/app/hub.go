@@ -7,10 +7,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -55,6 +57,13 @@ func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	var running atomic.Pointer[Relay]
+	tel.Check("relay", func() error { // from the first moment: until the hub answers nothing is served
+		if r := running.Load(); r != nil {
+			return r.Check()
+		}
+		return errors.New("starting: the hub of the region has not answered yet")
+	})
 	if err := tel.Start(); err != nil {
 		return err
 	}
@@ -71,10 +80,10 @@ func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	tel.Check("relay", r.Check)
 	if err := r.Start(); err != nil {
 		return err
 	}
+	running.Store(r)
 	log.Info("relay ready", zap.String("region", c.Region), zap.String("https", r.Addr()))
 	<-ctx.Done()
 	log.Info("relay draining")
