@@ -43,6 +43,7 @@ func (t *trial) recover(ctx context.Context) error {
 			}
 		}
 		if len(down) == 0 {
+			t.Log("        every process serves")
 			return t.resumed(ctx)
 		}
 		for _, r := range t.plan.Regions {
@@ -126,10 +127,15 @@ func (t *trial) converge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	said := time.Now()
 	for {
 		err := t.equal(ctx, readers)
 		if err == nil {
 			return nil
+		}
+		if time.Since(said) > time.Second {
+			said = time.Now()
+			t.Log("        %v", err)
 		}
 		sleep(ctx, 150*time.Millisecond)
 		if ctx.Err() != nil {
