@@ -195,41 +195,38 @@ func (h *Hub) prepare(ctx context.Context) error {
 	return h.setLinks()
 }
 
-const (
-	readBackKick = 5 * time.Second // without progress: a source that asked before its link was up waits far longer
-	readBackMax  = time.Minute     // then the region opens all the same: the rest follows while it serves
-)
+// readBackMax bounds how long a region waits for its control state; then it opens all the same, and the rest
+// follows while it serves.
+const readBackMax = time.Minute
 
-// readBack is how far a region under a later epoch has read its own control records back.
+// readBack is how far a region that opens for the first time under a later epoch has read the control state.
 type readBack struct {
-	want  int // records, as the peers count them
 	began time.Time
 	watch watched
 }
 
-// unread says what a region under a later epoch still has to read back before it opens: whoever writes to a
-// control state that is not all there could give a tenant's name away twice. It belongs to the goroutine of live.
+// unread says what such a region still has to read before it opens: whoever writes to a control state that is
+// not all there could give a tenant's name away twice, and relays would find no tenants. It belongs to the
+// goroutine of live.
 func (h *Hub) unread(ctx context.Context) string {
-	g, now := h.gate, h.opts.Now()
+	g, now, state := h.gate, h.opts.Now(), h.state.State()
 	g.mu.Lock()
 	want := g.records
 	g.mu.Unlock()
-	have := h.state.State().CountWritten(h.opts.Identity.Region)
-	if h.Origin().Epoch == 1 || have >= want {
+	if h.Origin().Epoch == 1 || state.Len() >= want || state.HasOf(h.Origin()) {
 		return ""
 	}
 	if g.back.began.IsZero() {
 		g.back.began = now
 	}
-	waited := now.Sub(g.back.began)
-	if waited > readBackMax {
-		h.log.Warn("opens before the control state was read back", zap.Int("records", have), zap.Int("of", want))
+	if now.Sub(g.back.began) > readBackMax {
+		h.log.Warn("opens before the control state was read", zap.Int("records", state.Len()), zap.Int("of", want))
 		return ""
 	}
-	if waited > readBackKick && h.leads() {
-		h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control}, &g.back.watch, h.leaves())
+	if h.leads() {
+		h.watchControl(ctx, &g.back.watch, h.leaves())
 	}
-	return fmt.Sprintf("starting: reads its control state back, %d of %d records", have, want)
+	return fmt.Sprintf("starting: reads the control state back, %d of %d records", state.Len(), want)
 }
 
 // askPeers asks all peers at once and compares what they say with what is here.

@@ -57,9 +57,7 @@ const firstWatch = 20 * time.Millisecond
 
 func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 	leaves := h.leaves()
-	want := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
-	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, controlWatch, leaves)
-
+	h.watchControl(ctx, controlWatch, leaves)
 	h.mu.Lock()
 	all := make([]*tenancy, 0, len(h.tenants))
 	for _, t := range h.tenants {
@@ -78,6 +76,11 @@ func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 			h.report(ctx, t)
 		}
 	}
+}
+
+func (h *Hub) watchControl(ctx context.Context, w *watched, leaves map[string][]string) {
+	want := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
+	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, w, leaves)
 }
 
 // target is one stream to watch and the sources that it should have.

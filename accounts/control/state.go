@@ -120,15 +120,17 @@ func (s *State) WrittenBy(region string, before int) []Written {
 	return out
 }
 
-// CountWritten is how many values that hold were written by a region, in whatever epoch.
-func (s *State) CountWritten(region string) int {
-	n := 0
+// Len is how many values the state holds, of all kinds.
+func (s *State) Len() int { return len(s.clocks) }
+
+// HasOf says whether any value that holds was written under an origin.
+func (s *State) HasOf(o subject.Origin) bool {
 	for _, have := range s.clocks {
-		if o, err := subject.ParseOrigin(have.origin); err == nil && o.Region == region {
-			n++
+		if have.origin == o.String() {
+			return true
 		}
 	}
-	return n
+	return false
 }
 
 // StatusKey is the key of Status: one entry for each tenant and region.
