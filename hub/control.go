@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/grant"
-	"github.com/weft-mesh/weft/accounts/issuer"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/broker"
@@ -85,13 +83,14 @@ func (h *Hub) startControl(ctx context.Context) error {
 
 func (h *Hub) connectControl() error {
 	id := h.opts.Identity
+	h.uplinks = newLinkSet(linkSpec{name: "CONTROL", account: id.Control.Public, signing: id.Control.SigningSeed.Bytes(), family: grant.ControlFamily()})
+	if err := h.mint(h.uplinks); err != nil {
+		return err
+	}
+	if err := h.setLinks(); err != nil {
+		return err
+	}
 	var err error
-	if h.uplinks, err = h.controlLinks(); err != nil {
-		return err
-	}
-	if err := h.broker.SetLinks(h.uplinks); err != nil {
-		return err
-	}
 	h.control, err = h.connect("CONTROL", id.Control.Public, id.Control.SigningSeed.Bytes(), grant.Service(h.Origin()))
 	return err
 }
@@ -150,43 +149,6 @@ func (h *Hub) present(ctx context.Context, s *session, stream string) (*jetstrea
 	return &st.CachedInfo().Config, nil
 }
 
-// controlLinks are the CONTROL account's leaf remotes to the peers that this region solicits.
-func (h *Hub) controlLinks() ([]broker.Link, error) {
-	id := h.opts.Identity
-	return h.links(linkSpec{name: "CONTROL", account: id.Control.Public, signing: id.Control.SigningSeed.Bytes(), family: grant.ControlFamily()})
-}
-
-// linkSpec is one account's side of its links.
-type linkSpec struct {
-	name, account string
-	signing       []byte
-	family        grant.Family
-}
-
-// links mints the leaf users of an account towards every solicited peer. The path of each credential file
-// never changes, so that a running link is not touched when the file is written again.
-func (h *Hub) links(s linkSpec) ([]broker.Link, error) {
-	var out []broker.Link
-	for _, p := range h.opts.Peers {
-		if !h.opts.solicits(p.Name) {
-			continue
-		}
-		token, seed, err := issuer.User(issuer.UserSpec{
-			Name: "leaf-" + h.Origin().Region + "-" + p.Name, Account: s.account, SigningSeed: s.signing,
-			Permissions: grant.Leaf(h.Origin(), h.originOf(p.Name), s.family),
-		})
-		if err != nil {
-			return nil, err
-		}
-		path := filepath.Join(h.opts.StoreDir, "links", s.name+"-"+h.Origin().Region+"-"+p.Name+".creds")
-		if err := issuer.WriteCreds(path, token, seed); err != nil {
-			return nil, err
-		}
-		out = append(out, broker.Link{Account: s.account, URLs: p.Leaf, Credentials: path})
-	}
-	return out, nil
-}
-
 // peerOrigins are the live origins of the other regions.
 func (h *Hub) peerOrigins() []subject.Origin {
 	out := make([]subject.Origin, 0, len(h.opts.Peers))
@@ -218,7 +180,7 @@ func (h *Hub) beatLoop(ctx context.Context) {
 				h.log.Warn("control heartbeat not stored", zap.Error(err))
 			}
 			cancel()
-			h.reassert(ctx)
+			h.restate(ctx)
 		}
 		select {
 		case <-ctx.Done():

@@ -23,14 +23,16 @@ import (
 
 // gate is where a start stands. Its fields are guarded by mu, except that only the goroutine of live asks.
 type gate struct {
-	mu     sync.Mutex
-	open   bool
-	losses []Loss
-	silent map[string]string // peers that did not answer, with the reason
-	waived map[string]string // peers that an operator does without, and which one
-	first  chan struct{}     // closed when the first verdict is known
-	once   sync.Once
-	nudge  chan struct{} // asks for another look at once
+	mu      sync.Mutex
+	open    bool
+	losses  []Loss
+	silent  map[string]string // peers that did not answer, with the reason
+	waived  map[string]string // peers that an operator does without, and which one
+	records int               // of this region that the peer with the most of them counts
+	back    readBack          // of the goroutine of live alone
+	first   chan struct{}     // closed when the first verdict is known
+	once    sync.Once
+	nudge   chan struct{} // asks for another look at once
 }
 
 func newGate() *gate {
@@ -109,6 +111,7 @@ func (h *Hub) pause(ctx context.Context) {
 
 // judge looks once, tells what it saw and returns what follows.
 func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
+	h.metrics.closed.Set(1)
 	if err := h.prepare(ctx); err != nil {
 		h.notReady("starting: " + err.Error())
 		return wait
@@ -121,15 +124,18 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 	v := decide(losses, silent, g.waived, proof, over)
 	g.mu.Unlock()
 	why := h.closedReason(v, losses, silent)
-	h.metrics.closed.Set(1)
-	if v != admit {
-		h.notReady(why)
-	}
 	if changed && v == expel {
 		h.log.Error(why)
 	} else if changed && (v == wait && over || v == admit && len(silent) > 0) {
 		h.log.Warn(why, zap.String("evidence", string(proof)))
 	}
+	if v == admit {
+		if why = h.unread(ctx); why == "" {
+			return admit
+		}
+		v = wait
+	}
+	h.notReady(why)
 	return v
 }
 
@@ -160,7 +166,13 @@ func (l Loss) String() string {
 	case LossGone:
 		return fmt.Sprintf("%s is gone, %s has up to sequence %d", what, l.Peer, l.Peers.Seq)
 	case LossShort:
-		return fmt.Sprintf("%s ends at sequence %d, %s has up to %d", what, l.Last, l.Peer, l.Peers.Seq)
+		last := uint64(0)
+		if l.Own != nil {
+			last = l.Own.Seq
+		}
+		return fmt.Sprintf("%s ends at sequence %d, %s has up to %d", what, last, l.Peer, l.Peers.Seq)
+	case LossEpoch:
+		return fmt.Sprintf("%s was told that this region goes on under epoch %d", l.Peer, l.Epoch)
 	default:
 		return fmt.Sprintf("%s has another message at sequence %d than %s was given", what, l.Peers.Seq, l.Peer)
 	}
@@ -183,6 +195,40 @@ func (h *Hub) prepare(ctx context.Context) error {
 	return h.setLinks()
 }
 
+// readBackMax bounds how long a region waits for its control state; then it opens all the same, and the rest
+// follows while it serves.
+const readBackMax = time.Minute
+
+// readBack is how far a region that opens for the first time under a later epoch has read the control state.
+type readBack struct {
+	began time.Time
+	watch watched
+}
+
+// unread says what such a region still has to read before it opens: whoever writes to a control state that is
+// not all there could give a tenant's name away twice, and relays would find no tenants. It belongs to the
+// goroutine of live.
+func (h *Hub) unread(ctx context.Context) string {
+	g, now, state := h.gate, h.opts.Now(), h.state.State()
+	g.mu.Lock()
+	want := g.records
+	g.mu.Unlock()
+	if h.Origin().Epoch == 1 || state.Len() >= want || state.HasOf(h.Origin()) {
+		return ""
+	}
+	if g.back.began.IsZero() {
+		g.back.began = now
+	}
+	if now.Sub(g.back.began) > readBackMax {
+		h.log.Warn("opens before the control state was read", zap.Int("records", state.Len()), zap.Int("of", want))
+		return ""
+	}
+	if h.leads() {
+		h.watchControl(ctx, &g.back.watch, h.leaves())
+	}
+	return fmt.Sprintf("starting: reads the control state back, %d of %d records", state.Len(), want)
+}
+
 // askPeers asks all peers at once and compares what they say with what is here.
 func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
@@ -190,6 +236,7 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 	var mu sync.Mutex
 	var losses []Loss
 	silent := map[string]string{}
+	records := 0
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
@@ -206,10 +253,14 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 				silent[p.Name] = err.Error()
 				return
 			}
+			records = max(records, a.Records)
 			losses = append(losses, found...)
 		})
 	}
 	wg.Wait()
+	h.gate.mu.Lock()
+	h.gate.records = records
+	h.gate.mu.Unlock()
 	slices.SortFunc(losses, func(a, b Loss) int { return strings.Compare(a.Peer+a.Tenant+a.Stream, b.Peer+b.Tenant+b.Stream) })
 	return losses, silent
 }
@@ -227,7 +278,7 @@ func (h *Hub) followEpoch(ctx context.Context) error {
 	if !ok || o.Epoch <= h.Origin().Epoch {
 		return nil
 	}
-	return h.moveTo(ctx, o)
+	return h.moveTo(o)
 }
 
 // originOfControl is the origin in a control stream's subjects.
@@ -250,8 +301,9 @@ func (h *Hub) verifyLater(ctx context.Context) {
 	h.gate.mu.Lock()
 	left := map[string]bool{}
 	for peer := range h.gate.silent {
-		_, waived := h.gate.waived[peer]
-		left[peer] = !waived
+		if _, waived := h.gate.waived[peer]; !waived {
+			left[peer] = true
+		}
 	}
 	h.gate.mu.Unlock()
 	for len(left) > 0 && ctx.Err() == nil {

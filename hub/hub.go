@@ -49,18 +49,20 @@ type Hub struct {
 	broker  *broker.Broker
 	admin   *adminServer
 
-	control *session      // the hub's own user in the CONTROL account
-	uplinks []broker.Link // of the CONTROL account
-	state   *control.Log  // the folded control state
+	control *session     // the hub's own user in the CONTROL account
+	uplinks *linkSet     // of the CONTROL account
+	state   *control.Log // the folded control state
 
 	gate   *gate
-	failed chan error // holds why the hub has to end
-	noted  *epochs    // epochs of peers that the control state may not name yet
+	linked atomic.Bool // tenants' links are dialled: not before the gate is passed
+	failed chan error  // holds why the hub has to end
+	noted  *epochs     // epochs of peers that the control state may not name yet
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
 
 	edit sync.Mutex // held while a stream's configuration is read and written back
+	move sync.Mutex // held while another origin is taken over
 
 	dirty   chan struct{} // asks the reconcile loop for a round
 	settled chan struct{} // tells the watch loop that there is something new to look at
@@ -142,6 +144,9 @@ func (h *Hub) Start(ctx context.Context) error {
 	}
 	run, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
+	if err := os.RemoveAll(filepath.Join(h.opts.StoreDir, "links")); err != nil { // made anew below
+		return errors.Join(fault.Wrap("hub.start", fault.Unavailable, err), h.abort())
+	}
 	if err := h.startControl(ctx); err != nil {
 		return errors.Join(err, h.abort())
 	}
@@ -160,11 +165,10 @@ func (h *Hub) Start(ctx context.Context) error {
 	}
 }
 
-// open begins to serve: the region announces itself, makes what its tenants need, and lets clients in.
+// open begins to serve: the region announces itself, makes what its tenants need, and lets clients and links
+// in. The streams come before the links, so that nothing is stored under an origin that was left. An open that
+// fails half way is tried again.
 func (h *Hub) open(ctx context.Context) error {
-	h.gate.mu.Lock()
-	h.gate.open = true
-	h.gate.mu.Unlock()
 	if err := h.noteLife(false); err != nil {
 		return err
 	}
@@ -173,11 +177,23 @@ func (h *Hub) open(ctx context.Context) error {
 	if err := h.announce(call); err != nil {
 		return err
 	}
+	if err := h.announceNoted(call); err != nil {
+		return err
+	}
 	h.reconcile(ctx)
-	h.broker.OpenClients()
+	h.linked.Store(true)
+	if err := h.setLinks(); err != nil {
+		return err
+	}
+	if err := h.broker.OpenClients(); err != nil {
+		return err
+	}
 	if err := h.opts.Identity.Opened(h.opts.Server); err != nil {
 		return err
 	}
+	h.gate.mu.Lock()
+	h.gate.open = true
+	h.gate.mu.Unlock()
 	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop} {
 		h.loops.Go(func() { loop(ctx) })
 	}
@@ -315,12 +331,10 @@ func (h *Hub) announce(ctx context.Context) error {
 	info := accounts.RegionInfo{
 		Name: r.Name, Epoch: h.Origin().Epoch, Weight: r.Weight, Replicas: h.opts.replicas(), Ack: ack, RelaxedCritical: h.opts.RelaxedCritical,
 	}
-	if have, ok := h.state.State().Regions[r.Name]; !ok || *have != info {
-		if err := h.state.Put(ctx, control.KindRegion, r.Name, info, "hub "+h.serverName()); err != nil {
-			return err
-		}
+	if have, ok := h.state.State().Regions[r.Name]; ok && *have == info {
+		return nil
 	}
-	return h.announceNoted(ctx)
+	return h.state.Put(ctx, control.KindRegion, r.Name, info, "hub "+h.serverName())
 }
 
 func saveOrigin(store string, o subject.Origin) error {

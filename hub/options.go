@@ -42,7 +42,7 @@ type Options struct {
 	RelaxedCritical bool // critical topics are accepted although acknowledgements are weaker than stored-fsync
 
 	DedupeWindow time.Duration // of EVENTS: a second event of the same id within it is a duplicate
-	AskPeers     time.Duration // how long a start waits for the peers' word when nothing speaks for a loss
+	AskPeers     time.Duration // how long a start waits for the peers' word when nothing speaks for a loss; 0: one look
 	RepairEvery  time.Duration // interval of the comparison with the peers; 0: never
 	RepairAfter  time.Duration // age from which events are compared
 
@@ -81,6 +81,10 @@ func (o *Options) validate() error {
 		return fault.New("hub.options", fault.Invalid, "no_store", "the hub needs a directory for its data")
 	case o.Server < 0 || o.Server >= o.servers():
 		return fault.New("hub.options", fault.Invalid, "no_such_server", "server %d: region %s has %d servers, counted from 0", o.Server, o.Identity.Region, o.servers())
+	case o.DedupeWindow != 0 && (o.DedupeWindow < 100*time.Millisecond || o.DedupeWindow > 24*time.Hour):
+		return fault.New("hub.options", fault.Invalid, "bad_dedupe_window", "a dedupe window of %s: 100ms to 24h are possible, 0 is the default", o.DedupeWindow)
+	case o.AskPeers < 0 || o.AskPeers > time.Hour:
+		return fault.New("hub.options", fault.Invalid, "bad_ask_peers", "asking the peers for %s: 0 to 1h are possible", o.AskPeers)
 	case o.servers() > 1 && len(o.Routes) == 0:
 		return fault.New("hub.options", fault.Invalid, "no_routes", "region %s has %d servers: list their routes", o.Identity.Region, o.servers())
 	}

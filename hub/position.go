@@ -21,19 +21,22 @@ type Held struct {
 	Seq     uint64    `json:"seq"` // in the stream of the origin
 	ID      string    `json:"id,omitempty"`
 	Subject string    `json:"subject"`
-	At      time.Time `json:"at"` // when a relay took it, or when it was stored
+	At      time.Time `json:"at"`                // when a relay took it, or when it was stored
+	Expires bool      `json:"expires,omitempty"` // it has a life of its own, shorter than the stream's
 }
 
 // positionRequest asks a region what it holds of an origin.
 type positionRequest struct {
-	Origin string `json:"origin"`
+	Origin string       `json:"origin"`
+	List   *listRequest `json:"list,omitempty"` // lists events instead
 }
 
 // positionAnswer is what a region holds of the asking one. A stream that holds nothing of it is left out.
 type positionAnswer struct {
 	Region  string          `json:"region"`
-	Epoch   int             `json:"epoch"` // under which the asking region is known there, 0 when it is not
-	Used    bool            `json:"used"`  // something of that epoch is stored there
+	Epoch   int             `json:"epoch"`   // under which the asking region is known there, 1 when it is not
+	Used    bool            `json:"used"`    // something of that epoch is stored there
+	Records int             `json:"records"` // of the control state there
 	Control *Held           `json:"control,omitempty"`
 	Events  map[string]Held `json:"events,omitempty"` // by tenant
 	Error   string          `json:"error,omitempty"`
@@ -46,6 +49,10 @@ func (h *Hub) servePositions() error {
 		var req positionRequest
 		if err := json.Unmarshal(m.Data, &req); err != nil {
 			return // no hub sends this
+		}
+		if req.List != nil {
+			h.respond(m, h.listed(req.Origin, *req.List))
+			return
 		}
 		answer, err := h.positions(req.Origin)
 		if err != nil {
@@ -74,6 +81,7 @@ func (h *Hub) positions(origin string) (*positionAnswer, error) {
 		return nil, err
 	}
 	a.Used = used != nil
+	a.Records = h.State().Len()
 	for _, t := range h.State().ActiveTenants() {
 		ten := h.tenancyOf(t.Name)
 		if ten == nil || ten.openSession() == nil {
@@ -89,6 +97,13 @@ func (h *Hub) positions(origin string) (*positionAnswer, error) {
 		if held != nil {
 			a.Events[t.Name] = *held
 		}
+		if a.Used {
+			continue
+		}
+		if used, err = heldOf(ctx, ten.openSession(), subject.EventsStream, subject.Replicated(live)); err != nil {
+			return nil, err
+		}
+		a.Used = used != nil
 	}
 	return a, nil
 }
@@ -117,7 +132,7 @@ func heldOf(ctx context.Context, s *session, stream, filter string) (*Held, erro
 }
 
 func heldIn(msg *jetstream.RawStreamMsg) *Held {
-	held := &Held{Seq: msg.Sequence, ID: msg.Header.Get(header.MsgID), Subject: msg.Subject, At: msg.Time.UTC()}
+	held := &Held{Seq: msg.Sequence, ID: msg.Header.Get(header.MsgID), Subject: msg.Subject, At: msg.Time.UTC(), Expires: msg.Header.Get(header.TTL) != ""}
 	if at, err := time.Parse(time.RFC3339Nano, msg.Header.Get(header.IngestedAt)); err == nil {
 		held.At = at
 	}
@@ -129,21 +144,23 @@ type Loss struct {
 	Tenant string `json:"tenant,omitempty"` // "" for the control state
 	Stream string `json:"stream"`
 	Peer   string `json:"peer"`
-	Kind   string `json:"kind"`          // one of the Loss* constants
-	Peers  Held   `json:"peer_has"`      // the newest that the peer has of this region
-	Own    *Held  `json:"own,omitempty"` // the newest of the own origin that is left here
-	Last   uint64 `json:"own_last_seq"`  // of the stream here
+	Kind   string `json:"kind"`              // one of the Loss* constants
+	Peers  Held   `json:"peer_has,omitzero"` // the newest that the peer has of this region
+	Own    *Held  `json:"own,omitempty"`     // the newest of the own origin that is left here
+	Epoch  int    `json:"epoch,omitempty"`   // that the peer was told of, when it is a later one
 }
 
 // The kinds of losses.
 const (
 	LossGone    = "gone"    // the stream is not there
-	LossShort   = "short"   // the stream ends before what the peer has
+	LossShort   = "short"   // what this region wrote ends before what the peer has
 	LossDiffers = "differs" // at that sequence stands another message
+	LossEpoch   = "epoch"   // the peer knows this region under a later epoch
 )
 
-// lossOf compares one stream with what a peer holds of it; nil when nothing is missing. A message that is no
-// longer there inside of the stream is not held against it: limits and newer versions take messages out.
+// lossOf compares one stream with what a peer holds of it; nil when nothing is missing. Limits take messages
+// out at the front of EVENTS, a life of its own takes one out anywhere, and newer versions of a record take out
+// older ones; the newest message that a region wrote goes by none of the last.
 func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held Held) (*Loss, error) {
 	loss := &Loss{Stream: stream, Peers: held, Kind: LossGone}
 	if s == nil {
@@ -157,22 +174,26 @@ func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held H
 		return nil, err
 	}
 	state := st.CachedInfo().State
-	loss.Last = state.LastSeq
 	if last, err := st.GetLastMsgForSubject(ctx, own); err == nil {
 		loss.Own = heldIn(last)
 	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, err
 	}
+	loss.Kind = LossShort
+	aged := stream == subject.EventsStream && held.Seq < state.FirstSeq && state.LastSeq >= held.Seq
+	reached := loss.Own != nil && loss.Own.Seq >= held.Seq
 	switch {
-	case state.LastSeq < held.Seq:
-		loss.Kind = LossShort
-		return loss, nil
-	case held.Seq < state.FirstSeq:
+	case aged:
 		return nil, nil
+	case state.LastSeq < held.Seq:
+		return loss, nil
 	}
 	msg, err := st.GetMsg(ctx, held.Seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
+		if reached || held.Expires {
+			return nil, nil
+		}
+		return loss, nil
 	}
 	if err != nil {
 		return nil, err
@@ -194,6 +215,9 @@ func (h *Hub) losses(ctx context.Context, a *positionAnswer) ([]Loss, error) {
 			out = append(out, *loss)
 		}
 		return err
+	}
+	if a.Epoch > h.Origin().Epoch {
+		out = append(out, Loss{Stream: subject.ControlStream, Peer: a.Region, Kind: LossEpoch, Epoch: a.Epoch})
 	}
 	if a.Control != nil {
 		if err := add("", h.control, subject.ControlStream, subject.ControlOf(h.Origin()), *a.Control); err != nil {

@@ -20,13 +20,15 @@ import (
 
 // RejoinReport tells what a rejoin did, or with DryRun would do, and what the region lost.
 type RejoinReport struct {
-	Region string   `json:"region"`
-	From   string   `json:"from"` // origin
-	To     string   `json:"to"`
-	DryRun bool     `json:"dry_run"`
-	Peers  []string `json:"peers"` // that dropped their sources of the old origin
-	Losses []Loss   `json:"losses"`
-	Steps  []string `json:"steps"`
+	Region  string       `json:"region"`
+	From    string       `json:"from"` // origin
+	To      string       `json:"to"`
+	DryRun  bool         `json:"dry_run"`
+	Peers   []string     `json:"peers"` // that dropped their sources of the old origin
+	Losses  []Loss       `json:"losses"`
+	Streams []LostStream `json:"streams"` // event by event
+	Steps   []string     `json:"steps"`
+	Restart bool         `json:"restart,omitempty"` // this server ends and has to be started again
 }
 
 // rejoinNotice is what a region tells its peers before it goes on under another epoch.
@@ -60,7 +62,8 @@ func (h *Hub) Rejoin(ctx context.Context, dryRun bool, by string) (*RejoinReport
 	if err != nil {
 		return nil, err
 	}
-	h.log.Warn("rejoin", zap.String("from", report.From), zap.String("to", report.To), zap.String("by", by))
+	h.tellLosses(report, by)
+	ctx = context.WithoutCancel(ctx) // a client that leaves must not leave half of it done
 	for _, p := range h.opts.Peers {
 		if err := h.notify(ctx, p.Name, rejoinNotice{Epoch: to.Epoch, By: by}); err != nil {
 			return nil, fault.New(op, fault.Unavailable, "peer_not_prepared",
@@ -70,11 +73,24 @@ func (h *Hub) Rejoin(ctx context.Context, dryRun bool, by string) (*RejoinReport
 	if err := h.moveControl(ctx, to); err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err)
 	}
-	if err := h.moveTo(ctx, to); err != nil {
+	if err := h.moveTo(to); err != nil {
 		return nil, err
 	}
 	h.gate.look()
 	return report, nil
+}
+
+// tellLosses puts into the log what a rejoin gives up.
+func (h *Hub) tellLosses(r *RejoinReport, by string) {
+	h.log.Warn("rejoin", zap.String("from", r.From), zap.String("to", r.To), zap.String("by", by))
+	for _, s := range r.Streams {
+		newest := LostEvent{}
+		if s.Newest != nil {
+			newest = *s.Newest
+		}
+		h.log.Warn("what this region acknowledged after its newest event that another one has is lost", zap.String("tenant", s.Tenant), zap.String("peer", s.Peer),
+			zap.String("event", newest.ID), zap.Time("at", newest.At), zap.Uint64("seq", newest.Seq), zap.Uint64("lacking_here", s.Missing))
+	}
 }
 
 // planRejoin refuses whatever would be the wrong order and says what will be done.
@@ -110,7 +126,9 @@ func (h *Hub) planRejoin(ctx context.Context) (*RejoinReport, error) {
 	if len(losses) == 0 {
 		return nil, fault.New(op, fault.Conflict, "nothing_lost", "region %s lacks nothing that its peers were given: it opens by itself", self.Region)
 	}
-	r := &RejoinReport{Region: self.Region, From: self.String(), To: target.String(), Losses: losses}
+	r := &RejoinReport{
+		Region: self.Region, From: self.String(), To: target.String(), Losses: losses, Streams: h.lostStreams(ctx, losses), Restart: target != self.Next(),
+	}
 	for _, p := range h.opts.Peers {
 		r.Peers = append(r.Peers, p.Name)
 		r.Steps = append(r.Steps, p.Name+" drops its sources of "+self.Region)
@@ -178,7 +196,12 @@ func (h *Hub) adopt(o subject.Origin) error {
 
 // moveTo adopts an origin while the hub runs. What it holds of grants covers its live epoch and the next; for
 // a later one it has to be started again.
-func (h *Hub) moveTo(_ context.Context, o subject.Origin) error {
+func (h *Hub) moveTo(o subject.Origin) error {
+	h.move.Lock()
+	defer h.move.Unlock()
+	if h.Origin() == o {
+		return nil // the gate saw it first
+	}
 	next := h.Origin().Next()
 	if err := h.adopt(o); err != nil {
 		return err
@@ -190,17 +213,28 @@ func (h *Hub) moveTo(_ context.Context, o subject.Origin) error {
 	return nil
 }
 
-// serveRejoins answers peers that go on under another epoch.
+// serveRejoins answers peers that go on under another epoch. Every server of the region hears a notice and
+// keeps it; the one that edits the region's streams drops the sources and answers.
 func (h *Hub) serveRejoins() error {
 	at := subject.Rejoin(h.opts.Identity.Region, "*")
-	_, err := h.control.conn.QueueSubscribe(at, queue, func(m *nats.Msg) {
+	_, err := h.control.conn.Subscribe(at, func(m *nats.Msg) {
 		var n rejoinNotice
 		who := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 		if err := json.Unmarshal(m.Data, &n); err != nil || n.Epoch < 2 || !h.isPeer(who) {
 			return // no hub sends this
 		}
-		dropped, err := h.release(who, n)
-		a := rejoinAnswer{Dropped: dropped}
+		err := h.noted.note(who, n.Epoch)
+		if !h.leads() {
+			h.touch()
+			if err != nil {
+				h.log.Error("a peer's epoch was not kept", zap.String("peer", who), zap.Error(err))
+			}
+			return
+		}
+		a := rejoinAnswer{}
+		if err == nil {
+			a.Dropped, err = h.release(who, n)
+		}
 		if err != nil {
 			a.Error = err.Error()
 		}
@@ -213,15 +247,12 @@ func (h *Hub) isPeer(region string) bool {
 	return slices.ContainsFunc(h.opts.Peers, func(p Peer) bool { return p.Name == region })
 }
 
-// release notes a peer's next epoch and drops every source from that region, so that nothing of the old origin
-// comes in while the region fills itself with its own history.
+// release drops every source from a peer that goes on under another epoch, so that nothing of its old origin
+// comes in while it fills itself with its own history.
 func (h *Hub) release(peer string, n rejoinNotice) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Second)
 	defer cancel()
 	h.log.Warn("a region goes on under another epoch", zap.String("peer", peer), zap.Int("epoch", n.Epoch), zap.String("by", n.By))
-	if err := h.noted.note(peer, n.Epoch); err != nil {
-		return 0, err
-	}
 	if h.served() {
 		if err := h.announceNoted(ctx); err != nil {
 			return 0, err
@@ -272,30 +303,41 @@ func (h *Hub) dropFrom(ctx context.Context, s *session, stream, peer string) (in
 
 // history are the sources with which a stream that is made anew in a later life of the mesh is filled: the
 // region's own older epochs from the first peer, and every epoch of each peer from that peer itself.
-func (h *Hub) history(stream string, filter func(subject.Origin) string) []*jetstream.StreamSource {
+func (h *Hub) history(stream string, peers []subject.Origin) []*jetstream.StreamSource {
 	var out []*jetstream.StreamSource
 	self := h.Origin()
 	older := func(of subject.Origin, from string) {
 		for e := 1; e < of.Epoch; e++ {
-			out = append(out, streams.Source(stream, self.Region, from, filter(subject.Origin{Region: of.Region, Epoch: e})))
+			out = append(out, streams.Source(stream, self.Region, from, subject.Replicated(subject.Origin{Region: of.Region, Epoch: e})))
 		}
 	}
-	for i, p := range h.opts.Peers {
+	for i, p := range peers {
 		if i == 0 {
-			older(self, p.Name)
+			older(self, p.Region)
 		}
-		older(h.originOf(p.Name), p.Name)
+		older(p, p.Region)
 	}
 	return out
 }
 
+// restate keeps what the mesh knows of this region true: what it says of itself, and what it wrote in epochs
+// that the peers no longer source.
+func (h *Hub) restate(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	if err := h.announce(call); err != nil && ctx.Err() == nil {
+		h.log.Warn("the region's own record is not as it should be", zap.Error(err))
+	}
+	h.reassert(ctx)
+}
+
 // reassert writes again what this region wrote in older epochs and what still holds: the peers no longer
-// source those, and may lack the last of them.
+// source those, and may lack the last of them. A newer value that only they have outranks what is written.
 func (h *Hub) reassert(ctx context.Context) {
 	self := h.Origin()
 	for _, r := range h.state.State().WrittenBy(self.Region, self.Epoch) {
 		call, cancel := context.WithTimeout(ctx, apiTimeout)
-		err := h.state.Put(call, r.Kind, r.ID, r.Value, "rejoin of "+self.String())
+		err := h.state.Restate(call, r, "rejoin of "+self.String())
 		cancel()
 		if err != nil && fault.KindOf(err) != fault.Conflict {
 			h.log.Warn("a record of an older epoch could not be written again", zap.String("kind", string(r.Kind)), zap.String("id", r.ID), zap.Error(err))

@@ -15,7 +15,6 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/streams"
-	"github.com/weft-mesh/weft/streams/broker"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -25,7 +24,7 @@ import (
 type tenancy struct {
 	tenant  *accounts.Tenant
 	signing []byte // the account's signing seed, opened
-	links   []broker.Link
+	links   *linkSet
 	live    atomic.Pointer[session]
 	stream  bool          // EVENTS exists here
 	maxAge  time.Duration // of EVENTS as it was applied last; routes may change it
@@ -75,6 +74,9 @@ func (h *Hub) touch() {
 // step is idempotent; a step that fails is told in the tenant's status and tried again.
 func (h *Hub) reconcile(ctx context.Context) {
 	state := h.state.State()
+	if err := h.mint(h.uplinks); err != nil {
+		h.log.Error("links of the control state not renewed", zap.Error(err))
+	}
 	for _, t := range state.Tenants {
 		if t.State == accounts.Removed {
 			h.retire(ctx, t)
@@ -107,6 +109,11 @@ func (h *Hub) tenancyOf(name string) *tenancy {
 // that was here before the restart is in the broker's resolver already; storing it again changes nothing.
 func (h *Hub) admit(t *accounts.Tenant) error {
 	ten := h.tenancyOf(t.Name)
+	if ten != nil {
+		if err := h.mint(ten.links); err != nil {
+			return err
+		}
+	}
 	if ten != nil && ten.tenant.JWT == t.JWT {
 		return nil
 	}
@@ -124,7 +131,8 @@ func (h *Hub) admit(t *accounts.Tenant) error {
 		return fault.Wrap("hub.admit "+t.Name, fault.Internal, err)
 	}
 	ten = &tenancy{tenant: t, signing: seed.Bytes()}
-	if ten.links, err = h.links(linkSpec{name: t.Name, account: t.Account, signing: ten.signing, family: grant.EventsFamily()}); err != nil {
+	ten.links = newLinkSet(linkSpec{name: t.Name, account: t.Account, signing: ten.signing, family: grant.EventsFamily()})
+	if err := h.mint(ten.links); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -133,12 +141,15 @@ func (h *Hub) admit(t *accounts.Tenant) error {
 	return nil
 }
 
-// setLinks hands the broker the links of every account at once.
+// setLinks hands the broker the links of every account at once: of CONTROL alone while the region is closed,
+// because over a tenant's link another region's relays store events here.
 func (h *Hub) setLinks() error {
-	all := slices.Clone(h.uplinks)
 	h.mu.Lock()
-	for _, t := range h.tenants {
-		all = append(all, t.links...)
+	all := slices.Clone(h.uplinks.links)
+	if h.linked.Load() {
+		for _, t := range h.tenants {
+			all = append(all, t.links.links...)
+		}
 	}
 	h.mu.Unlock()
 	return h.broker.SetLinks(all)
@@ -197,7 +208,7 @@ func (h *Hub) makeStream(ctx context.Context, t *tenancy) error {
 	if have != nil {
 		cfg.Sources = have.Sources
 	} else {
-		cfg.Sources = h.history(subject.EventsStream, subject.Replicated)
+		cfg.Sources = h.history(subject.EventsStream, h.peersOf(t.tenant))
 	}
 	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{cfg}); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 
 // watched is what the watch loop remembers of one sourcing stream; only that loop writes it, under Hub.mu.
 type watched struct {
-	present []string             // filters of the sources that the stream has
-	kicked  map[string]time.Time // filter -> when it was last kicked
+	present []string             // keys of the sources that the stream has
+	kicked  map[string]time.Time // key -> when it was last kicked
 	backoff map[string]time.Duration
 	seen    uint64 // the stream's last sequence when a marker was last considered
 }
@@ -57,9 +57,7 @@ const firstWatch = 20 * time.Millisecond
 
 func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 	leaves := h.leaves()
-	want := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
-	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, controlWatch, leaves)
-
+	h.watchControl(ctx, controlWatch, leaves)
 	h.mu.Lock()
 	all := make([]*tenancy, 0, len(h.tenants))
 	for _, t := range h.tenants {
@@ -78,6 +76,11 @@ func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
 			h.report(ctx, t)
 		}
 	}
+}
+
+func (h *Hub) watchControl(ctx context.Context, w *watched, leaves map[string][]string) {
+	want := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()}).Sources
+	h.watch(ctx, target{name: "CONTROL", account: h.opts.Identity.Control.Public, stream: subject.ControlStream, session: h.control, want: want}, w, leaves)
 }
 
 // target is one stream to watch and the sources that it should have.
@@ -123,7 +126,7 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 	h.mu.Lock()
 	w.present = w.present[:0]
 	for _, s := range info.Config.Sources {
-		w.present = append(w.present, s.FilterSubject)
+		w.present = append(w.present, watchKey(s))
 	}
 	if w.kicked == nil {
 		w.kicked, w.backoff = map[string]time.Time{}, map[string]time.Duration{}
@@ -134,7 +137,7 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 		if !h.linkUp(leaves, t.account, peer) {
 			continue
 		}
-		if !slices.Contains(w.present, src.FilterSubject) {
+		if !slices.Contains(w.present, watchKey(src)) {
 			h.addSource(ctx, t, w, src)
 			continue
 		}
@@ -161,8 +164,8 @@ func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstrea
 	}
 	h.log.Info("source added", zap.String("account", t.name), zap.String("filter", src.FilterSubject))
 	h.mu.Lock()
-	w.present = append(w.present, src.FilterSubject)
-	w.kicked[src.FilterSubject] = h.opts.Now()
+	w.present = append(w.present, watchKey(src))
+	w.kicked[watchKey(src)] = h.opts.Now()
 	h.mu.Unlock()
 }
 
@@ -178,7 +181,7 @@ func (h *Hub) stillLive(src *jetstream.StreamSource) error {
 // kickIfStale drops and re-adds a source that is silent although its link is up. Attempts at one source
 // grow apart, because each one has a request under way that the next would cut off.
 func (h *Hub) kickIfStale(ctx context.Context, t target, w *watched, src *jetstream.StreamSource, silent time.Duration) {
-	f := src.FilterSubject
+	f := watchKey(src)
 	h.metrics.sourceSilence.WithLabelValues(t.name, regionOfAPI(src)).Set(silent.Seconds())
 	if silent < h.opts.StaleAfter {
 		delete(w.backoff, f)
@@ -194,8 +197,11 @@ func (h *Hub) kickIfStale(ctx context.Context, t target, w *watched, src *jetstr
 	w.kicked[f] = h.opts.Now()
 	w.backoff[f] = min(2*wait, maxKick)
 	h.metrics.kicks.WithLabelValues(t.name, regionOfAPI(src)).Inc()
-	h.log.Info("silent source kicked", zap.String("account", t.name), zap.String("filter", f), zap.Duration("silent", silent), zap.Error(err))
+	h.log.Info("silent source kicked", zap.String("account", t.name), zap.String("filter", src.FilterSubject), zap.Duration("silent", silent), zap.Error(err))
 }
+
+// watchKey tells the sources of a stream apart: one history may be read from several regions.
+func watchKey(src *jetstream.StreamSource) string { return regionOfAPI(src) + " " + src.FilterSubject }
 
 // neverActive stands for a source that has not been heard of at all.
 const neverActive = 1000 * time.Hour
@@ -203,7 +209,7 @@ const neverActive = 1000 * time.Hour
 // activity is how long a source has been silent.
 func activity(info *jetstream.StreamInfo, src *jetstream.StreamSource) time.Duration {
 	for _, s := range info.Sources {
-		if s.FilterSubject == src.FilterSubject && s.Active >= 0 {
+		if s.FilterSubject == src.FilterSubject && s.External != nil && src.External != nil && s.External.APIPrefix == src.External.APIPrefix && s.Active >= 0 {
 			return s.Active
 		}
 	}
@@ -254,7 +260,7 @@ func (h *Hub) markTraffic(ctx context.Context, t *tenancy, st jetstream.Stream) 
 func (h *Hub) missingSources(t *tenancy) []string {
 	var out []string
 	for _, o := range h.peersOf(t.tenant) {
-		if !slices.Contains(t.watch.present, subject.Replicated(o)) {
+		if !slices.Contains(t.watch.present, o.Region+" "+subject.Replicated(o)) {
 			out = append(out, o.Region)
 		}
 	}

@@ -109,12 +109,23 @@ func (l *Log) Beat(ctx context.Context) error {
 // Put writes one record and returns when it is stored in the own region and folded here. A record that
 // lost against another one is a Conflict: it is in the log, and changed nothing.
 func (l *Log) Put(ctx context.Context, kind Kind, id string, body any, by string) error {
+	return l.put(ctx, Record{Kind: kind, ID: id, Clock: l.ticker.tick(), By: by}, body)
+}
+
+// Restate writes a value again under the present origin, with the clock that it has: whoever knows a newer one
+// keeps that.
+func (l *Log) Restate(ctx context.Context, w Written, by string) error {
+	return l.put(ctx, Record{Kind: w.Kind, ID: w.ID, Clock: w.Clock, By: by}, w.Value)
+}
+
+func (l *Log) put(ctx context.Context, r Record, body any) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return fault.Wrap("control.put", fault.Internal, err)
 	}
 	self := *l.self.Load()
-	r := Record{Kind: kind, ID: id, Origin: self.String(), Clock: l.ticker.tick(), By: by, Body: raw}
+	kind, id := r.Kind, r.ID
+	r.Origin, r.Body = self.String(), raw
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fault.Wrap("control.put", fault.Internal, err)

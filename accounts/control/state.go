@@ -6,6 +6,7 @@
 package control
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -87,6 +88,7 @@ func (s *State) TenantKeys(tenant string) []*keyring.Key {
 type Written struct {
 	Kind  Kind
 	ID    string
+	Clock Clock
 	Value any // as Log.Put takes it
 }
 
@@ -99,7 +101,7 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			continue
 		}
 		kind, id, _ := strings.Cut(key, "/")
-		w := Written{Kind: Kind(kind), ID: id}
+		w := Written{Kind: Kind(kind), ID: id, Clock: s.clocks[key].clock}
 		switch w.Kind {
 		case KindTenant:
 			w.Value = s.Tenants[id]
@@ -118,6 +120,19 @@ func (s *State) WrittenBy(region string, before int) []Written {
 	return out
 }
 
+// Len is how many values the state holds, of all kinds.
+func (s *State) Len() int { return len(s.clocks) }
+
+// HasOf says whether any value that holds was written under an origin.
+func (s *State) HasOf(o subject.Origin) bool {
+	for _, have := range s.clocks {
+		if have.origin == o.String() {
+			return true
+		}
+	}
+	return false
+}
+
 // StatusKey is the key of Status: one entry for each tenant and region.
 func StatusKey(tenant, region string) string { return tenant + "/" + region }
 
@@ -132,8 +147,8 @@ func (a stamp) after(b stamp) bool {
 	if c := a.clock.Compare(b.clock); c != 0 {
 		return c > 0
 	}
-	if a.origin != b.origin {
-		return a.origin > b.origin
+	if c := cmp.Or(cmp.Compare(len(a.origin), len(b.origin)), cmp.Compare(a.origin, b.origin)); c != 0 {
+		return c > 0 // by length first: epoch 10 comes after epoch 9
 	}
 	return a.hash > b.hash
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -94,7 +95,66 @@ func (b *Broker) StoreAccount(account, token string) error {
 	if err := save(r.resolver, account, token); err != nil {
 		return storeFault(op, b.opts.accountsDir(), err)
 	}
-	return load(r.server, account)
+	if err := load(r.server, account); err != nil {
+		return err
+	}
+	if _, own := b.opts.Accounts[account]; !own && b.opts.held.Load() {
+		b.told(account, r.holdLinks(account))
+	}
+	return nil
+}
+
+// eachTenant does something with every account of the resolver that is not one of Options.Accounts.
+func (b *Broker) eachTenant(r *running, do func(*running, string) error) {
+	files, err := os.ReadDir(b.opts.accountsDir())
+	if err != nil {
+		b.log.Error("accounts not read", zap.Error(err))
+	}
+	for _, f := range files {
+		account, ok := strings.CutSuffix(f.Name(), ".jwt")
+		if _, own := b.opts.Accounts[account]; ok && !own {
+			b.told(account, do(r, account))
+		}
+	}
+}
+
+func (b *Broker) told(account string, err error) {
+	if err != nil {
+		b.log.Error("links of an account neither held nor let in", zap.String("account", account), zap.Error(err))
+	}
+}
+
+// holdLinks refuses links of an account in the server's memory and ends those that are up.
+func (r *running) holdLinks(account string) error {
+	return r.withClaims(account, func(c *jwt.AccountClaims) { c.Limits.LeafNodeConn = 0 })
+}
+
+// letLinks gives an account the limits of its JWT again.
+func (r *running) letLinks(account string) error {
+	return r.withClaims(account, func(*jwt.AccountClaims) {})
+}
+
+// withClaims applies an account's JWT to the running server with a change that stays in its memory. The server
+// keeps it until the JWT changes, reloads included.
+func (r *running) withClaims(account string, edit func(*jwt.AccountClaims)) error {
+	acc, err := r.server.LookupAccount(account)
+	if err != nil {
+		return err
+	}
+	token, err := r.resolver.LoadAcc(account)
+	if err != nil {
+		return err
+	}
+	claims, err := jwt.DecodeAccountClaims(token)
+	if err != nil {
+		return err
+	}
+	edit(claims)
+	r.server.UpdateAccountClaims(acc, claims)
+	if claims.Limits.LeafNodeConn == 0 {
+		closeLeaves(r.server, account)
+	}
+	return nil
 }
 
 // load brings an account into the server's memory before anybody uses it. In a cluster a neighbour's interest
@@ -161,12 +221,12 @@ func (b *Broker) shutOut(s *server.Server, account string) {
 	claims.Expires = 1
 	claims.Limits.Conn, claims.Limits.LeafNodeConn = 0, 0
 	s.UpdateAccountClaims(acc, claims)
-	b.closeLeaves(s, account)
+	closeLeaves(s, account)
 	b.log.Info("account removed", zap.String("account", account))
 }
 
-// closeLeaves ends links that the other regions still hold for an account.
-func (b *Broker) closeLeaves(s *server.Server, account string) {
+// closeLeaves ends every link that is up for an account.
+func closeLeaves(s *server.Server, account string) {
 	lz, err := s.Leafz(&server.LeafzOptions{Account: account})
 	if err != nil {
 		return

@@ -139,6 +139,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		return nil, err
 	}
 	b.opts.held.Store(b.opts.HoldClients)
+	b.opts.barred.Store(b.opts.HoldClients)
 	options, err := build(b.opts, b.links, res)
 	if err != nil {
 		res.Close()
@@ -163,12 +164,26 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		}
 	}
 	r := &running{server: s, resolver: res, lock: lock}
+	if b.opts.HoldClients {
+		b.eachTenant(r, (*running).holdLinks)
+		b.opts.barred.Store(false)
+	}
 	r.clientURL, r.leafURL = b.urls(s)
 	return r, nil
 }
 
-// OpenClients lets the clients in that HoldClients refused.
-func (b *Broker) OpenClients() { b.opts.held.Store(false) }
+// OpenClients lets in the clients and links that HoldClients refused. Doing it again does nothing.
+func (b *Broker) OpenClients() error {
+	r, release, err := b.change("broker.open")
+	if err != nil {
+		return err
+	}
+	defer release()
+	if b.opts.held.Swap(false) {
+		b.eachTenant(r, (*running).letLinks)
+	}
+	return nil
+}
 
 // await runs the server's start, which recovers streams before it returns, and gives up with the context.
 func (b *Broker) await(ctx context.Context, s *server.Server, logs *serverLog) error {

@@ -85,8 +85,9 @@ type Options struct {
 	MaxStore int64  // bytes of disk for JetStream; 0 = 3/4 of what is free
 
 	Client Listen
-	// HoldClients refuses the TLS handshake of clients until OpenClients; in-process clients, links and routes
-	// come in. It needs ClientTLS.
+	// HoldClients refuses the TLS handshake of clients until OpenClients, and links of every account that is not
+	// in Accounts: nothing is stored that does not come from this process. In-process clients, routes and the
+	// links of Accounts come in. It needs ClientTLS, and LeafTLS where there is a leaf listener.
 	HoldClients bool
 	Leaf        Listen // links of other regions
 	Route       Listen // the other servers of the region; needs Cluster
@@ -108,7 +109,8 @@ type Options struct {
 
 	Logger *zap.Logger
 
-	held *atomic.Bool // clients are refused while it is set
+	held   *atomic.Bool // clients are refused while it is set
+	barred *atomic.Bool // links of all accounts are refused while it is set: until those to be held are known
 }
 
 // DefaultOptions has everything that need not be chosen: fsync at least once a second, 1 MiB payload.
@@ -118,7 +120,7 @@ func DefaultOptions() Options {
 
 // withDefaults fills what was left zero.
 func (o Options) withDefaults() Options {
-	o.held = new(atomic.Bool)
+	o.held, o.barred = new(atomic.Bool), new(atomic.Bool)
 	d := DefaultOptions()
 	if o.SyncInterval == 0 {
 		o.SyncInterval = d.SyncInterval
@@ -150,8 +152,8 @@ func (o Options) validate() error {
 		return bad("the system account's JWT is missing")
 	case o.MaxPayload < 0 || o.MaxPayload > 8<<20:
 		return bad("a payload limit of %d bytes: 1 to %d are possible", o.MaxPayload, 8<<20)
-	case o.HoldClients && o.ClientTLS == nil:
-		return bad("clients can be held only where they come over TLS")
+	case o.HoldClients && (o.ClientTLS == nil || o.Leaf.Port != 0 && o.LeafTLS == nil):
+		return bad("clients and links can be held only where they come over TLS")
 	case o.Cluster != nil && (o.Cluster.Name == "" || o.Route.Port == 0):
 		return bad("a cluster needs a name and a route listener")
 	}
@@ -207,15 +209,18 @@ func build(o Options, links []Link, resolver server.AccountResolver) (*server.Op
 
 // clientTLS refuses every handshake while clients are held. The listener itself cannot be what is closed: the
 // server opens no routes before it listens for clients.
-func (o Options) clientTLS() *tls.Config {
-	c := o.ClientTLS.Clone()
+func (o Options) clientTLS() *tls.Config { return o.holding(o.ClientTLS, o.held) }
+
+// holding is a copy of c that refuses every handshake while the flag is set.
+func (o Options) holding(c *tls.Config, flag *atomic.Bool) *tls.Config {
+	c = c.Clone()
 	if !o.HoldClients {
 		return c
 	}
 	next := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		switch {
-		case o.held.Load():
+		case flag.Load():
 			return nil, errHeld
 		case next != nil:
 			return next(hello)
@@ -226,7 +231,7 @@ func (o Options) clientTLS() *tls.Config {
 	return c
 }
 
-var errHeld = errors.New("clients are not let in yet")
+var errHeld = errors.New("nobody is let in yet")
 
 func buildLeaf(o Options, links []Link, leaf *server.LeafNodeOpts) error {
 	off := server.CompressionOpts{Mode: server.CompressionOff}
@@ -237,7 +242,7 @@ func buildLeaf(o Options, links []Link, leaf *server.LeafNodeOpts) error {
 	if o.Leaf.Port != 0 {
 		leaf.Host, leaf.Port, leaf.NoAdvertise, leaf.TLSTimeout = o.Leaf.host(), o.Leaf.Port, true, 5
 		if o.LeafTLS != nil {
-			leaf.TLSConfig = o.LeafTLS.Clone()
+			leaf.TLSConfig = o.holding(o.LeafTLS, o.barred)
 		}
 	}
 	for _, l := range links {

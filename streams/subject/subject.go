@@ -145,6 +145,9 @@ func OfOrigin(o Origin) string { return "evt." + o.String() + ".>" }
 // Replicated matches what an origin wrote and other regions source.
 func Replicated(o Origin) string { return "evt." + o.String() + ".g.>" }
 
+// ReplicatedEvents matches what Replicated does, markers left out.
+func ReplicatedEvents(o Origin) string { return "evt." + o.String() + ".g.*.>" }
+
 // Marker is where an origin writes its markers. Four tokens: no filter over events sees it.
 func Marker(o Origin) string { return "evt." + o.String() + ".g.hb" }
 
