@@ -174,9 +174,7 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	h.reconcile(ctx)
-	if err := h.broker.OpenClients(); err != nil {
-		return err
-	}
+	h.broker.OpenClients()
 	if err := h.opts.Identity.Opened(h.opts.Server); err != nil {
 		return err
 	}

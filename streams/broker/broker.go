@@ -43,10 +43,9 @@ type Broker struct {
 	quit   chan struct{} // closed when Stop begins: ends the retries of SetLinks
 }
 
-// running is one life of the server; nothing in it changes after Start. OpenClients makes another of it.
+// running is one life of the server; nothing in it changes after Start.
 type running struct {
 	server             *server.Server
-	logs               *serverLog
 	resolver           *server.DirAccResolver
 	lock               io.Closer
 	clientURL, leafURL string
@@ -139,6 +138,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
+	b.opts.held.Store(b.opts.HoldClients)
 	options, err := build(b.opts, b.links, res)
 	if err != nil {
 		res.Close()
@@ -162,31 +162,13 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
 		}
 	}
-	r := &running{server: s, logs: logs, resolver: res, lock: lock}
+	r := &running{server: s, resolver: res, lock: lock}
 	r.clientURL, r.leafURL = b.urls(s)
 	return r, nil
 }
 
-// OpenClients opens the client listener that HoldClients kept closed. Opening it again does nothing.
-func (b *Broker) OpenClients() error {
-	const op = "broker.open"
-	r, release, err := b.change(op)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if r.server.Addr() != nil {
-		return nil
-	}
-	r.server.AcceptLoop(make(chan struct{}))
-	if r.server.Addr() == nil {
-		return fault.New(op, fault.Unavailable, "not_listening", "the client listener does not open: %s", r.logs.fatal())
-	}
-	open := *r
-	open.clientURL, _ = b.urls(r.server)
-	b.run.Store(&open)
-	return nil
-}
+// OpenClients lets the clients in that HoldClients refused.
+func (b *Broker) OpenClients() { b.opts.held.Store(false) }
 
 // await runs the server's start, which recovers streams before it returns, and gives up with the context.
 func (b *Broker) await(ctx context.Context, s *server.Server, logs *serverLog) error {

@@ -42,6 +42,7 @@ func (l *serverLog) say(level zapcore.Level, msg string) {
 	for _, normal := range []string{
 		"Sourcing state is outdated",                                                         // each added source
 		"Error trying to connect to route (attempt", "Waiting for routing to be established", // servers of a region start one after the other
+		errHeld.Error(), // clients that come back before the region opened
 		"JetStream has not established contact with a meta leader", "Metalayer blocking snapshot",
 	} {
 		if strings.Contains(msg, normal) {

@@ -2,11 +2,13 @@ package broker
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -83,7 +85,8 @@ type Options struct {
 	MaxStore int64  // bytes of disk for JetStream; 0 = 3/4 of what is free
 
 	Client Listen
-	// HoldClients keeps the client listener closed until OpenClients; in-process clients and links come in.
+	// HoldClients refuses the TLS handshake of clients until OpenClients; in-process clients, links and routes
+	// come in. It needs ClientTLS.
 	HoldClients bool
 	Leaf        Listen // links of other regions
 	Route       Listen // the other servers of the region; needs Cluster
@@ -104,6 +107,8 @@ type Options struct {
 	StartTimeout time.Duration // for listeners and JetStream; recovery of large streams takes its time
 
 	Logger *zap.Logger
+
+	held *atomic.Bool // clients are refused while it is set
 }
 
 // DefaultOptions has everything that need not be chosen: fsync at least once a second, 1 MiB payload.
@@ -113,6 +118,7 @@ func DefaultOptions() Options {
 
 // withDefaults fills what was left zero.
 func (o Options) withDefaults() Options {
+	o.held = new(atomic.Bool)
 	d := DefaultOptions()
 	if o.SyncInterval == 0 {
 		o.SyncInterval = d.SyncInterval
@@ -144,6 +150,8 @@ func (o Options) validate() error {
 		return bad("the system account's JWT is missing")
 	case o.MaxPayload < 0 || o.MaxPayload > 8<<20:
 		return bad("a payload limit of %d bytes: 1 to %d are possible", o.MaxPayload, 8<<20)
+	case o.HoldClients && o.ClientTLS == nil:
+		return bad("clients can be held only where they come over TLS")
 	case o.Cluster != nil && (o.Cluster.Name == "" || o.Route.Port == 0):
 		return bad("a cluster needs a name and a route listener")
 	}
@@ -179,7 +187,7 @@ func build(o Options, links []Link, resolver server.AccountResolver) (*server.Op
 		return nil, fault.Wrap("broker.build", fault.Invalid, err)
 	}
 	out := &server.Options{
-		ServerName: o.Name, Host: o.Client.host(), Port: o.Client.Port, DontListen: o.HoldClients,
+		ServerName: o.Name, Host: o.Client.host(), Port: o.Client.Port,
 		NoLog: true, NoSigs: true, DisableJetStreamBanner: true,
 		MaxPayload: int32(o.MaxPayload), PingInterval: 15 * time.Second, MaxPingsOut: 2,
 		LameDuckDuration: lameDuckDuration, LameDuckGracePeriod: lameDuckGrace,
@@ -189,13 +197,36 @@ func build(o Options, links []Link, resolver server.AccountResolver) (*server.Op
 		SyncInterval: o.SyncInterval, SyncAlways: o.SyncAlways,
 	}
 	if o.ClientTLS != nil {
-		out.TLS, out.TLSConfig, out.TLSTimeout = true, o.ClientTLS.Clone(), 5
+		out.TLS, out.TLSConfig, out.TLSTimeout = true, o.clientTLS(), 5
 	}
 	if err := buildLeaf(o, links, &out.LeafNode); err != nil {
 		return nil, err
 	}
 	return out, buildCluster(o, out)
 }
+
+// clientTLS refuses every handshake while clients are held. The listener itself cannot be what is closed: the
+// server opens no routes before it listens for clients.
+func (o Options) clientTLS() *tls.Config {
+	c := o.ClientTLS.Clone()
+	if !o.HoldClients {
+		return c
+	}
+	next := c.GetConfigForClient
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		switch {
+		case o.held.Load():
+			return nil, errHeld
+		case next != nil:
+			return next(hello)
+		default:
+			return nil, nil // the configuration itself
+		}
+	}
+	return c
+}
+
+var errHeld = errors.New("clients are not let in yet")
 
 func buildLeaf(o Options, links []Link, leaf *server.LeafNodeOpts) error {
 	off := server.CompressionOpts{Mode: server.CompressionOff}
