@@ -37,6 +37,8 @@ const (
 	Runbook = "Weft-Runbook"
 	// DerivedFrom is the id of the event that this one was computed from.
 	DerivedFrom = "Weft-Derived-From"
+	// Repaired marks a copy that a region took from another one because its own was lost; see Repair.
+	Repaired = "Weft-Repaired"
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )
@@ -49,6 +51,32 @@ func SourceSeq(value string) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(f[1], 10, 64)
 	return n, err == nil
+}
+
+// Repair is the value of Repaired: where a copy came from, and what it was before. The copy itself is stored
+// under the origin of the region that made it and does not replicate.
+type Repair struct {
+	From    string // region
+	Subject string // of the event as its origin stored it
+	Seq     uint64 // of the event in the stream of its origin
+	TTL     int64  // seconds that the event was given at first; 0: as long as the stream keeps events
+}
+
+// String is the header's value: the four fields with spaces between them.
+func (r Repair) String() string {
+	return r.From + " " + r.Subject + " " + strconv.FormatUint(r.Seq, 10) + " " + strconv.FormatInt(r.TTL, 10)
+}
+
+// ParseRepair reads a value made by Repair.String; false when it is none. It does not look into the subject.
+func ParseRepair(value string) (Repair, bool) {
+	f := strings.Split(value, " ")
+	if len(f) != 4 || f[0] == "" || f[1] == "" {
+		return Repair{}, false
+	}
+	seq, err := strconv.ParseUint(f[2], 10, 64)
+	ttl, err2 := strconv.ParseInt(f[3], 10, 64)
+	r := Repair{From: f[0], Subject: f[1], Seq: seq, TTL: ttl}
+	return r, err == nil && err2 == nil && ttl >= 0 && r.String() == value
 }
 
 // natsPrefix starts every header that belongs to the server, in any case of letters.
