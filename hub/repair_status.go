@@ -81,6 +81,8 @@ func (c *comparison) settle() {
 			open[at.peer][at.key] = true
 		}
 	}
+	c.h.repairs.mu.Lock()
+	defer c.h.repairs.mu.Unlock()
 	for _, p := range c.peers {
 		if p.err != nil {
 			continue
