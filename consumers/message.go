@@ -29,6 +29,10 @@ type Message struct {
 	IngestedAt time.Time      // when the relay accepted it; zero if the header is missing or damaged
 	StoredAt   time.Time      // when this region stored it
 
+	// Repaired: the region had lost this event and took a copy from another one. Origin, OriginSeq and Subject are
+	// those of the original; the copy comes later than its place among the others of its key.
+	Repaired bool
+
 	Deliveries  int  // how often this durable has delivered it, this time included
 	Redelivered bool // Deliveries > 1
 }
@@ -60,6 +64,7 @@ func decode(msg jetstream.Msg) (*Message, error) {
 	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
 		m.OriginSeq = seq
 	}
+	m.restore()
 	// What no relay stored is no event: the server can be made to store an API answer, which has no such headers.
 	if m.EventID == "" || h.Get(header.Relay) == "" {
 		return nil, fault.New(op, fault.Invalid, "no_relay", "the message at sequence %d was stored by no relay", m.Sequence)
@@ -68,6 +73,19 @@ func decode(msg jetstream.Msg) (*Message, error) {
 		return nil, fault.Wrap(op, fault.Invalid, err)
 	}
 	return m, nil
+}
+
+// restore gives a repaired copy back what it was before. Only what stays in a region can be one.
+func (m *Message) restore() {
+	r, ok := header.ParseRepair(m.Header.Get(header.Repaired))
+	if !ok || m.Subject.Scope != subject.Regional {
+		return
+	}
+	original, err := subject.Parse(r.Subject)
+	if err != nil {
+		return
+	}
+	m.Subject, m.Origin, m.OriginSeq, m.Repaired = original, original.Origin, r.Seq, true
 }
 
 // sourceSequence reads the server's header on a sourced message,

@@ -382,6 +382,8 @@ type Status struct {
 	Losses []Loss            `json:"losses,omitempty"`
 	Silent map[string]string `json:"silent,omitempty"` // peers that did not answer at the last look
 	Waived map[string]string `json:"waived,omitempty"` // peers that an operator did without, and which one
+	// Repair is the last comparison by tenant and peer; the server that leads the region alone has any.
+	Repair map[string]map[string]RepairStatus `json:"repair,omitempty"`
 }
 
 // Status tells where the gate stands.
@@ -390,6 +392,7 @@ func (h *Hub) Status() Status {
 	if err := h.Ready(); err != nil {
 		s.Why = err.Error()
 	}
+	s.Repair = h.repairStatus()
 	g := h.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()

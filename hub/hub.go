@@ -1,5 +1,5 @@
 // Package hub is a region: its broker, the links to the other regions, the control state, and the
-// duties that keep streams flowing (source watchdog, markers, heartbeats).
+// duties that keep streams flowing (source watchdog, markers, heartbeats) and whole (repair between regions).
 //
 // cmd/weft runs one Hub for each server of a region. A region of three servers has three hubs; each looks
 // after its own broker and links, and the one whose server leads the CONTROL stream does the region's
@@ -7,8 +7,8 @@
 //
 // # Concurrency
 //
-// All exported methods may be called from any goroutine. Start launches three loops (reconcile, watch,
-// beat), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
+// All exported methods may be called from any goroutine. Start launches four loops (reconcile, watch,
+// beat, repair), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
 package hub
 
 import (
@@ -53,10 +53,11 @@ type Hub struct {
 	uplinks *linkSet     // of the CONTROL account
 	state   *control.Log // the folded control state
 
-	gate   *gate
-	linked atomic.Bool // tenants' links are dialled: not before the gate is passed
-	failed chan error  // holds why the hub has to end
-	noted  *epochs     // epochs of peers that the control state may not name yet
+	gate    *gate
+	linked  atomic.Bool // tenants' links are dialled: not before the gate is passed
+	failed  chan error  // holds why the hub has to end
+	noted   *epochs     // epochs of peers that the control state may not name yet
+	repairs *repairs
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
@@ -89,7 +90,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
-		gate: newGate(), failed: make(chan error, 1),
+		gate: newGate(), repairs: newRepairs(), failed: make(chan error, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
@@ -194,7 +195,7 @@ func (h *Hub) open(ctx context.Context) error {
 	h.gate.mu.Lock()
 	h.gate.open = true
 	h.gate.mu.Unlock()
-	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop} {
+	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop, h.repairLoop} {
 		h.loops.Go(func() { loop(ctx) })
 	}
 	h.metrics.closed.Set(0)

@@ -28,6 +28,7 @@ type testMesh struct {
 	mesh    identity.Mesh
 	cutters map[string]*streamtest.Cutter // "us-eu": the larger name dials
 	hubs    map[string]*Hub               // by server name, such as "eu-0"
+	tune    func(*Options)                // may be nil
 }
 
 func newTestMesh(t *testing.T, regions ...identity.Region) *testMesh {
@@ -81,6 +82,9 @@ func (m *testMesh) options(region, server int) Options {
 		o.Peers = append(o.Peers, p)
 	}
 	o.Logger = zaptest.NewLogger(m.t, zaptest.Level(zap.WarnLevel)).WithOptions(zap.AddStacktrace(zap.DPanicLevel))
+	if m.tune != nil {
+		m.tune(&o)
+	}
 	return o
 }
 

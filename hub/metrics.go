@@ -13,6 +13,9 @@ type metrics struct {
 	kicks         *prometheus.CounterVec
 	sourceSilence *prometheus.GaugeVec
 	admin         *prometheus.CounterVec
+	drift         *prometheus.GaugeVec
+	repaired      *prometheus.CounterVec
+	repairSuccess *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
@@ -28,9 +31,24 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 			Name: "weft_hub_source_silence_seconds", Help: "Time since a source was last heard of, heartbeats included.", ConstLabels: labels}, []string{"account", "peer"}),
 		admin: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_hub_admin_requests_total", Help: "Requests to the admin API by action and HTTP status.", ConstLabels: labels}, []string{"action", "status"}),
+		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weft_hub_drift_events", Help: "Events of a peer that this region lacked at the last comparison.", ConstLabels: labels}, []string{"tenant", "peer"}),
+		repaired: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weft_hub_repaired_events_total", Help: "Lost events of which a copy was taken from a peer.", ConstLabels: labels}, []string{"tenant", "peer"}),
+		repairSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weft_hub_repair_last_success_timestamp_seconds", Help: "When a comparison with a peer last came to its end.", ConstLabels: labels}, []string{"tenant", "peer"}),
 	}
-	for _, c := range []prometheus.Collector{m.links, m.closed, m.kicks, m.sourceSilence, m.admin} {
+	for _, c := range []prometheus.Collector{m.links, m.closed, m.kicks, m.sourceSilence, m.admin, m.drift, m.repaired, m.repairSuccess} {
 		reg.MustRegister(c)
 	}
 	return m
+}
+
+// forgetTenant ends the series of a tenant that is no longer compared.
+func (m *metrics) forgetTenant(name string) {
+	for _, g := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.drift, m.repaired, m.repairSuccess} {
+		g.DeletePartialMatch(prometheus.Labels{"tenant": name})
+	}
 }

@@ -45,6 +45,7 @@ type Options struct {
 	AskPeers     time.Duration // how long a start waits for the peers' word when nothing speaks for a loss; 0: one look
 	RepairEvery  time.Duration // interval of the comparison with the peers; 0: never
 	RepairAfter  time.Duration // age from which events are compared
+	RepairBucket time.Duration // time that one sum of the comparison covers; the same in all regions
 
 	TenantLimits accounts.Limits // of tenants that are added without limits of their own
 
@@ -64,6 +65,7 @@ func DefaultOptions() Options {
 		AskPeers:     3 * time.Second,
 		RepairEvery:  time.Minute,
 		RepairAfter:  3 * time.Minute,
+		RepairBucket: time.Minute,
 		TenantLimits: accounts.DefaultLimits(),
 		WatchEvery:   2 * time.Second,
 		StaleAfter:   5 * time.Second,
@@ -85,6 +87,8 @@ func (o *Options) validate() error {
 		return fault.New("hub.options", fault.Invalid, "bad_dedupe_window", "a dedupe window of %s: 100ms to 24h are possible, 0 is the default", o.DedupeWindow)
 	case o.AskPeers < 0 || o.AskPeers > time.Hour:
 		return fault.New("hub.options", fault.Invalid, "bad_ask_peers", "asking the peers for %s: 0 to 1h are possible", o.AskPeers)
+	case o.RepairEvery < 0 || o.RepairEvery > 0 && (o.RepairAfter <= 0 || o.RepairBucket <= 0):
+		return fault.New("hub.options", fault.Invalid, "bad_repair", "repair needs an interval, an age and a bucket that are more than 0")
 	case o.servers() > 1 && len(o.Routes) == 0:
 		return fault.New("hub.options", fault.Invalid, "no_routes", "region %s has %d servers: list their routes", o.Identity.Region, o.servers())
 	}

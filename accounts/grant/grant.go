@@ -112,24 +112,24 @@ func Consumer(durables, topics []string) Permissions {
 func ConsumerInbox(durable string) string { return "_INBOX." + durable }
 
 // Service is the hub's own user in a tenant's account or in CONTROL: it manages the streams of its own
-// region, publishes markers and heartbeats under the live origin and the next, and answers requests that
-// come from any region.
+// region, publishes markers, heartbeats and repaired copies, which stay in the region, under the live origin
+// and the next, and answers requests that come from any region.
 func Service(self subject.Origin) Permissions {
 	p := Permissions{
 		Publish: []string{
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
-			"weft.*.position", subject.Rejoin("*", self.Region),
+			"weft.*.position", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",
 			subject.Digest(self.Region), subject.Credential(self.Region),
-			subject.Position(self.Region), subject.Rejoin(self.Region, "*"),
+			subject.Position(self.Region), subject.Rejoin(self.Region, "*"), subject.Repair(self.Region, "*"),
 			"$JS.EVENT.ADVISORY.>",
 		},
 	}
 	for _, o := range []subject.Origin{self, self.Next()} {
-		p.Publish = append(p.Publish, subject.Marker(o), subject.ControlOf(o))
+		p.Publish = append(p.Publish, subject.Marker(o), subject.RegionalOf(o), subject.ControlOf(o))
 	}
 	return p
 }

@@ -45,13 +45,13 @@ func TestLeafExact(t *testing.T) {
 				"ctl.eu_1.>", "ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
-				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.position", "weft.eu.rejoin.us",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.position", "weft.eu.rejoin.us", "weft.eu.repair.us",
 			},
 			[]string{
 				"ctl.us_2.>", "ctl.us_3.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_3.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>",
-				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.rejoin.eu",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.rejoin.eu", "weft.us.repair.eu",
 			},
 		},
 	} {
@@ -134,6 +134,10 @@ func TestWhoMayPublishWhat(t *testing.T) {
 	}{
 		{"evt.eu_1.g.5.bets.bet.placed", []string{"relay"}},
 		{"evt.us_1.g.5.bets.bet", []string{"relay"}},
+		{"evt.eu_1.l.5.bets.bet.placed", []string{"relay", "service"}}, // repaired copies
+		{"evt.eu_2.l.5.bets.bet.placed", []string{"relay", "service"}},
+		{"evt.eu_3.l.5.bets.bet.placed", []string{"relay"}},
+		{"evt.us_1.l.5.bets.bet.placed", []string{"relay"}},
 		{"evt.eu_1.g.hb", []string{"service"}},
 		{"evt.us_1.g.hb", nil},
 		{"ctl.eu_1.tenant.acme", []string{"service"}},
@@ -144,6 +148,8 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"weft.us.credential", nil},
 		{"weft.us.position", []string{"service"}},
 		{"weft.us.rejoin.eu", []string{"service"}},
+		{"weft.us.repair.eu", []string{"service"}},
+		{"weft.us.repair.ap", nil},
 		{"weft.us.rejoin.ap", nil}, // no region speaks for another
 		{"$JS.API.STREAM.CREATE.X", []string{"service"}},
 		{"$JS.API.STREAM.UPDATE.EVENTS", []string{"service"}},

@@ -28,7 +28,7 @@ func ControlFamily() Family {
 	return Family{
 		Stream: subject.ControlStream, All: subject.ControlOf, Replicated: subject.ControlOf,
 		Services: []func(string) string{subject.Position},
-		Notices:  []func(string, string) string{subject.Rejoin},
+		Notices:  []func(string, string) string{subject.Rejoin, subject.Repair},
 	}
 }
 
@@ -52,7 +52,7 @@ func Leaf(solicitor, acceptor subject.Origin, f Family) Permissions {
 //     if a literal of that depth is allowed, and without it the wildcard entries stop all requests from
 //     acceptor to solicitor, unlogged;
 //   - flow control, without which sourcing stalls after about 5,000 messages;
-//   - requests to y's hub, and notices to it that bear x's name;
+//   - requests to y's hub, and those to it that bear x's name;
 //   - answers to y's requests, messages that y sources, and acknowledgements to y's publishers.
 func toward(x, y subject.Origin, f Family) []string {
 	api := subject.APIPrefix(y.Region) + ".CONSUMER."

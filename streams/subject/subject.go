@@ -151,6 +151,9 @@ func ReplicatedEvents(o Origin) string { return "evt." + o.String() + ".g.*.>" }
 // Marker is where an origin writes its markers. Four tokens: no filter over events sees it.
 func Marker(o Origin) string { return "evt." + o.String() + ".g.hb" }
 
+// RegionalOf matches what an origin wrote and what stays in its region.
+func RegionalOf(o Origin) string { return "evt." + o.String() + ".l.>" }
+
 // Events matches every event of every origin, and no marker.
 func Events() string { return "evt.*.*.*.>" }
 
@@ -238,6 +241,10 @@ func Position(region string) string { return "weft." + region + ".position" }
 // Rejoin is the service of a region's hub in CONTROL by which region who announces that it goes on under another
 // epoch. The name of who is in the subject, so that links let no region speak for another.
 func Rejoin(region, who string) string { return "weft." + region + ".rejoin." + who }
+
+// Repair is the service of a region's hub in CONTROL by which region who asks what is stored there, and takes
+// what it has lost. The name of who is in the subject, so that no region is given what is another's to have.
+func Repair(region, who string) string { return "weft." + region + ".repair." + who }
 
 func bad(what, s string) error {
 	return fault.New("subject.parse", fault.Invalid, "invalid_subject", "%.100q is no %s", s, what)

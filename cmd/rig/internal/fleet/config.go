@@ -11,7 +11,7 @@ func (f *Fleet) hubConfig(i, server int) string {
 	host := f.slot.host(i, hubHost+server)
 	var b strings.Builder
 	fmt.Fprintf(&b, "region: %s\nserver: %d\ndata: %s\nsync: %s\ndurability: relaxed\nmax_store: 4GiB\n", r.Name, server, f.Data(), r.Sync)
-	fmt.Fprintf(&b, "dedupe_window: %s\nrepair_every: %s\nrepair_after: %s\n", f.Window, f.RepairEvery, f.RepairAfter)
+	fmt.Fprintf(&b, "dedupe_window: %s\nrepair_every: %s\nrepair_after: %s\nrepair_bucket: 2s\n", f.Window, f.RepairEvery, f.RepairAfter)
 	fmt.Fprintf(&b, "listen:\n  nats: %s:%d\n  leaf: %s:%d\n  route: %s:%d\n  admin: %s:%d\n  metrics: %s:%d\n",
 		host, portNats, host, portLeaf, host, portRoute, host, portAdmin, host, portMetrics)
 	if r.Servers > 1 {

@@ -107,7 +107,8 @@ func newHub(c *config.Hub, tel *telemetry.Server, log *zap.Logger) (*hub.Hub, er
 		}
 	}
 	o.Admin, o.Routes, o.Advertise = c.Listen.Admin, c.Routes, c.Advertise
-	o.DedupeWindow, o.AskPeers, o.RepairEvery, o.RepairAfter = c.DedupeWindow, c.AskPeers, c.RepairEvery, c.RepairAfter
+	o.DedupeWindow, o.AskPeers, o.RepairEvery = c.DedupeWindow, c.AskPeers, c.RepairEvery
+	o.RepairAfter, o.RepairBucket = c.RepairAfter, c.RepairBucket
 	for _, p := range c.Peers {
 		o.Peers = append(o.Peers, hub.Peer{Name: p.Name, Leaf: p.Leaf})
 	}

@@ -36,6 +36,7 @@ type Hub struct {
 	AskPeers     time.Duration `mapstructure:"ask_peers" usage:"how long a start waits for the other regions' word that nothing was lost here, when nothing else speaks for a loss"`
 	RepairEvery  time.Duration `mapstructure:"repair_every" usage:"interval of the comparison with the other regions, which brings lost events back; 0: never"`
 	RepairAfter  time.Duration `mapstructure:"repair_after" usage:"age from which events are compared"`
+	RepairBucket time.Duration `mapstructure:"repair_bucket" usage:"time that one sum of the comparison covers; the same in all regions"`
 	Durability   string        `mapstructure:"durability" usage:"strict (critical topics require stored-fsync) or relaxed"`
 	Log          Log           `mapstructure:"log"`
 }
@@ -97,6 +98,7 @@ func DefaultHub() Hub {
 		AskPeers:     3 * time.Second,
 		RepairEvery:  time.Minute,
 		RepairAfter:  3 * time.Minute,
+		RepairBucket: time.Minute,
 		Durability:   "strict",
 		Log:          Log{Level: "info", Format: "auto"},
 	}

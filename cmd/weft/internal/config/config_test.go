@@ -61,7 +61,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"region": "us", "server": "2", "data": "/d", "listen.nats": "h:1", "listen.leaf": "h:2", "listen.route": "h:3",
 		"listen.admin": "h:4", "listen.metrics": "h:5", "peers": "ap=tls://a:1,tls://b:2;cn=tls://c:3", "routes": "tls://a:1,tls://b:2",
 		"sync": "always", "sync_interval": "2s", "max_store": "3GiB", "route_advertise": "h:6",
-		"dedupe_window": "7s", "ask_peers": "4s", "repair_every": "9s", "repair_after": "11s", "durability": "relaxed", "log.level": "error", "log.format": "json",
+		"dedupe_window": "7s", "ask_peers": "4s", "repair_every": "9s", "repair_after": "11s", "repair_bucket": "13s", "durability": "relaxed", "log.level": "error", "log.format": "json",
 	}
 	relay := map[string]string{
 		"region": "us", "id": "r1", "data": "/d", "listen.https": "h:1", "listen.metrics": "h:2", "hosts": "a,b:1", "hub": "tls://a:1",

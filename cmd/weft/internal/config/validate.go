@@ -48,9 +48,10 @@ func (h *Hub) problems() Problems {
 	p.between("dedupe_window", h.DedupeWindow, time.Second, 24*time.Hour)
 	p.between("ask_peers", h.AskPeers, 0, 10*time.Minute)
 	if h.RepairEvery != 0 {
-		p.between("repair_every", h.RepairEvery, time.Second, 24*time.Hour)
+		p.between("repair_every", h.RepairEvery, 100*time.Millisecond, 24*time.Hour)
 	}
 	p.between("repair_after", h.RepairAfter, time.Second, 24*time.Hour)
+	p.between("repair_bucket", h.RepairBucket, time.Second, 24*time.Hour)
 	p.oneOf("durability", h.Durability, "strict", "relaxed")
 	p.log(h.Log)
 	return p

@@ -1,0 +1,266 @@
+package hub
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/digest"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Regions compare what they hold and take from each other what they lost. Each one repairs itself alone: it
+// asks every peer for sums over buckets of time (streams/digest), lists the events of the buckets that
+// differ, and stores copies of those that it can neither find in its own stream nor still expect from a source.
+// A copy has scope l and the header Weft-Repaired, so that it replicates nowhere and can double nothing
+// elsewhere.
+
+const (
+	indexPerRound  = 200_000 // messages of a tenant that one round indexes, so that no tenant holds the others up
+	listPerRound   = 200_000 // events that one round lists of a peer; one bucket at least
+	maxCandidates  = 50_000  // events that one round looks for in the own stream
+	groupSlots     = 64      // slots of a group: regions compare groups first
+	groupsPerRound = 64
+)
+
+// repairs is what the comparison with the peers keeps. The loop of repairs changes it; the service for peers
+// and Status read it, all under mu.
+type repairs struct {
+	rounds atomic.Uint64 // ended
+
+	mu      sync.Mutex
+	tracked map[string]*tracked                // by tenant; empty while this server does not lead
+	status  map[string]map[string]RepairStatus // by tenant and peer
+}
+
+func newRepairs() *repairs {
+	return &repairs{tracked: map[string]*tracked{}, status: map[string]map[string]RepairStatus{}}
+}
+
+// tracked is one tenant's stream as far as it is indexed.
+type tracked struct {
+	index    *digest.Index
+	created  time.Time // tells one stream of the name from the next
+	first    uint64    // of the stream when it was last looked at
+	next     uint64    // sequence from which on nothing is indexed
+	seen     uint64    // last sequence of the stream up to which there is nothing left to index
+	whole    bool      // it was indexed to its end once
+	gaps     uint64    // sequences inside of the stream without a message, when the index was begun
+	expiring uint64    // indexed events that may expire by themselves and leave a gap
+
+	settled map[settledKey][2]digest.Sum // own and peer's sums that differ although nothing is missing
+	cursor  map[string]digest.Key        // by peer: where the last round stopped, when it was too much for one
+}
+
+// settledKey is a span of slots in the comparison with one peer.
+type settledKey struct {
+	peer  string
+	slots int64
+	key   digest.Key
+}
+
+func newTracked(width time.Duration, info *jetstream.StreamInfo) *tracked {
+	return &tracked{
+		index: digest.NewIndex(width), created: info.Created, first: info.State.FirstSeq, next: max(1, info.State.FirstSeq),
+		gaps: gapsIn(info.State), settled: map[settledKey][2]digest.Sum{}, cursor: map[string]digest.Key{},
+	}
+}
+
+// gapsIn is how many sequences between the first and the last have no message.
+func gapsIn(s jetstream.StreamState) uint64 {
+	if s.Msgs == 0 || s.LastSeq+1 < s.FirstSeq+s.Msgs {
+		return 0
+	}
+	return s.LastSeq - s.FirstSeq + 1 - s.Msgs
+}
+
+// stale says that the index no longer describes the stream: it is another one, it went back, or messages
+// vanished from inside of it that were not to expire.
+func (t *tracked) stale(info *jetstream.StreamInfo) bool {
+	s := info.State
+	return !t.created.Equal(info.Created) || s.LastSeq < t.seen || s.LastSeq+1 < t.next || s.FirstSeq < t.first || gapsIn(s) > t.gaps+t.expiring
+}
+
+func (t *tracked) add(m *stored, e entry) {
+	t.index.Add(e.key, e.hash, m.seq)
+	if e.key.TTL > 0 {
+		t.expiring++
+	}
+}
+
+// repairLoop compares and repairs until ctx ends, and answers the peers meanwhile.
+func (h *Hub) repairLoop(ctx context.Context) {
+	if h.opts.RepairEvery <= 0 {
+		return
+	}
+	var service sync.WaitGroup
+	service.Go(func() { h.serveRepairs(ctx) })
+	defer service.Wait()
+	for {
+		began := time.Now()
+		wait := h.opts.RepairEvery
+		if behind := h.repairRound(ctx); behind {
+			wait = min(wait, time.Since(began)) // half of the time is left to others
+		}
+		h.repairs.rounds.Add(1)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// repairRound looks at every tenant once; true when a tenant has more to index than one round takes.
+func (h *Hub) repairRound(ctx context.Context) (behind bool) {
+	if !h.leads() {
+		h.forgetRepairs()
+		return false
+	}
+	shared := h.sharedTenants()
+	h.keepRepairs(shared)
+	down := map[string]error{} // peers that did not answer in this round
+	for _, t := range shared {
+		if ctx.Err() != nil || !h.leads() {
+			return false
+		}
+		tr, caught, err := h.track(ctx, t)
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				h.log.Debug("events not indexed", zap.String("tenant", t.name), zap.Error(err))
+			}
+		case !caught:
+			behind = true
+		default:
+			h.compareTenant(ctx, t, tr, down)
+		}
+	}
+	return behind
+}
+
+// sharedTenant is a tenant that another region has too.
+type sharedTenant struct {
+	name    string
+	session *session
+	peers   []string
+}
+
+// sharedTenants are the tenants that can be compared, by name.
+func (h *Hub) sharedTenants() []sharedTenant {
+	var out []sharedTenant
+	for _, t := range h.State().ActiveTenants() {
+		ten := h.tenancyOf(t.Name)
+		if ten == nil || ten.openSession() == nil || !t.In(h.opts.Identity.Region) {
+			continue
+		}
+		h.mu.Lock()
+		made := ten.stream
+		h.mu.Unlock()
+		s := sharedTenant{name: t.Name, session: ten.openSession()}
+		for _, p := range h.opts.Peers {
+			if t.In(p.Name) {
+				s.peers = append(s.peers, p.Name)
+			}
+		}
+		if made && len(s.peers) > 0 {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b sharedTenant) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// forgetRepairs drops everything: another server of the region leads and its index is the one that counts.
+func (h *Hub) forgetRepairs() {
+	h.repairs.mu.Lock()
+	defer h.repairs.mu.Unlock()
+	if len(h.repairs.tracked)+len(h.repairs.status) == 0 {
+		return
+	}
+	clear(h.repairs.tracked)
+	clear(h.repairs.status)
+	h.metrics.drift.Reset()
+	h.metrics.repairSuccess.Reset()
+}
+
+// keepRepairs drops what belongs to tenants that are no longer compared.
+func (h *Hub) keepRepairs(shared []sharedTenant) {
+	h.repairs.mu.Lock()
+	defer h.repairs.mu.Unlock()
+	gone := func(name string) bool {
+		return !slices.ContainsFunc(shared, func(t sharedTenant) bool { return t.name == name })
+	}
+	for name := range h.repairs.tracked {
+		if gone(name) {
+			delete(h.repairs.tracked, name)
+		}
+	}
+	for name := range h.repairs.status {
+		if gone(name) {
+			delete(h.repairs.status, name)
+			h.metrics.forgetTenant(name)
+		}
+	}
+}
+
+// track indexes what a tenant's stream has got since the last round, up to the limit of a round. caught says
+// that nothing is left.
+func (h *Hub) track(ctx context.Context, t sharedTenant) (tr *tracked, caught bool, err error) {
+	info, err := eventsInfo(ctx, t.session)
+	if err != nil {
+		return nil, false, err
+	}
+	r := h.repairs
+	r.mu.Lock()
+	tr = r.tracked[t.name]
+	if tr == nil || tr.stale(info) {
+		tr = newTracked(h.opts.RepairBucket, info)
+		r.tracked[t.name] = tr
+	}
+	tr.first = info.State.FirstSeq
+	tr.gaps = min(tr.gaps, gapsIn(info.State))
+	from, seen := tr.next, tr.seen
+	r.mu.Unlock()
+	last := info.State.LastSeq
+	if seen == last || info.State.Msgs == 0 {
+		r.mu.Lock()
+		tr.whole = true
+		r.mu.Unlock()
+		return tr, true, nil
+	}
+	_, drained, err := scanHeaders(ctx, t.session, span{from: from, to: last, limit: indexPerRound}, func(m *stored) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if e, ok := entryOf(m, h.opts.RepairBucket); ok {
+			tr.add(m, e)
+		}
+		tr.next = m.seq + 1
+	})
+	if err != nil || !drained {
+		return tr, false, err
+	}
+	r.mu.Lock()
+	tr.seen, tr.whole = last, true
+	r.mu.Unlock()
+	return tr, true, nil
+}
+
+// eventsInfo is what the leader of a tenant's stream says of it now.
+func eventsInfo(ctx context.Context, s *session) (*jetstream.StreamInfo, error) {
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	st, err := s.js.Stream(call, subject.EventsStream)
+	if err != nil {
+		return nil, err
+	}
+	return st.CachedInfo(), nil
+}
