@@ -113,9 +113,9 @@ func (t *trial) readers() ([]*load.Reader, error) {
 	return out, nil
 }
 
-// converge waits until all regions hold the same replicated events, every acknowledged one among them or
-// excused, and the consumers have done the effect of each.
-func (t *trial) converge(ctx context.Context) error {
+// converge waits until all regions hold the same replicated events, and then until the consumers have done the
+// effect of each. It says when the first was so.
+func (t *trial) converge(ctx context.Context) (equal time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, convergeWithin)
 	defer cancel()
 	readers, err := t.readers()
@@ -125,22 +125,28 @@ func (t *trial) converge(ctx context.Context) error {
 		}
 	}()
 	if err != nil {
-		return err
+		return equal, err
 	}
+	if err := t.poll(ctx, func() error { return t.equal(ctx, readers) }); err != nil {
+		return equal, err
+	}
+	equal = time.Now()
+	return equal, t.poll(ctx, func() error { return t.effects(readers) })
+}
+
+// poll asks until there is no error or ctx ends, and tells once a second what is still missing.
+func (t *trial) poll(ctx context.Context, ask func() error) error {
 	said := time.Now()
 	for {
-		err := t.equal(ctx, readers)
-		if err == nil {
-			return nil
+		err := ask()
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 		if time.Since(said) > time.Second {
 			said = time.Now()
 			t.Log("        %v", err)
 		}
 		sleep(ctx, 150*time.Millisecond)
-		if ctx.Err() != nil {
-			return err
-		}
 	}
 }
 
@@ -159,11 +165,6 @@ func (t *trial) equal(ctx context.Context, readers []*load.Reader) error {
 			sets[r.Tenant] = ids
 		} else if missing, more := difference(first, ids); missing+more > 0 {
 			return fmt.Errorf("%s of %s lacks %d events of another region and has %d more", r.Tenant, r.Region, missing, more)
-		}
-		if r.Tenant == mainTenant {
-			if err := t.effects(&c); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -193,19 +194,24 @@ func difference(a, b map[string]bool) (onlyA, onlyB int) {
 	return onlyA, onlyB
 }
 
-// effects compares a region's copy with what its consumer did.
-func (t *trial) effects(c *checker.Copy) error {
-	done, err := load.Effects(t.ledgers[c.Region])
-	if err != nil {
-		return err
-	}
-	have := make(map[string]bool, len(done))
-	for _, id := range done {
-		have[id] = true
-	}
-	for i := range c.Events {
-		if !have[c.Events[i].ID] {
-			return fmt.Errorf("the consumer of %s has not handled %s and maybe others, %d are done", c.Region, c.Events[i].ID, len(done))
+// effects compares what each consumer did with its region's copy.
+func (t *trial) effects(readers []*load.Reader) error {
+	for _, r := range readers {
+		if r.Tenant != mainTenant {
+			continue
+		}
+		done, err := load.Effects(t.ledgers[r.Region])
+		if err != nil {
+			return err
+		}
+		have := make(map[string]bool, len(done))
+		for _, id := range done {
+			have[id] = true
+		}
+		for _, e := range r.Copy().Events {
+			if !have[e.ID] {
+				return fmt.Errorf("the consumer of %s has not handled %s and maybe others, %d are done", r.Region, e.ID, len(done))
+			}
 		}
 	}
 	return nil

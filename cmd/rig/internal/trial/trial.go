@@ -41,7 +41,7 @@ type Result struct {
 	Plan     nemesis.Plan
 	Verdict  *checker.Verdict
 	Problems []string // beyond the verdict: not healed, a promise broken
-	Healed   time.Duration
+	Healed   time.Duration // from the end of the last fault to equal sets in all regions
 	Outages  []Outage
 	Odd      map[string]int // answers that were no acknowledgements, by code
 	Crashes  map[string]int // processes that ended by themselves
@@ -117,10 +117,12 @@ func (t *trial) run(ctx context.Context) (*Result, error) {
 	}
 	t.load.stop()
 	res.Odd = t.load.odd()
-	if err := t.converge(ctx); err != nil {
+	equal, err := t.converge(ctx)
+	if err != nil {
 		res.Problems = append(res.Problems, "not converged: "+err.Error())
+		equal = time.Now()
 	}
-	res.Healed = time.Since(healed)
+	res.Healed = equal.Sub(healed)
 	h, err := t.history(ctx)
 	if err != nil {
 		return res, err
