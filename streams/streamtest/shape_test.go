@@ -258,8 +258,11 @@ func TestTargetsInTurn(t *testing.T) {
 		t.Errorf("asked %s, want accacc: in turn, and c for the one that does not answer", got)
 	}
 	dead := streamtest.NewCutter(t, nobody)
-	if _, err := hear(dial(t, dead.Addr()), 1, 5*time.Second); err == nil || isTimeout(err) {
-		t.Errorf("without a target: %v, want a reset", err)
+	if c, err := net.Dial("tcp", dead.Addr()); err == nil { // the reset may come before or after the dial returns
+		defer c.Close()
+		if _, err := hear(c, 1, 5*time.Second); err == nil || isTimeout(err) {
+			t.Errorf("without a target: %v, want a reset", err)
+		}
 	}
 }
 

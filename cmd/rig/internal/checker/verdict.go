@@ -26,14 +26,14 @@ type Finding struct {
 // Verdict is what Check found. The first line of figures are broken promises, the second one are facts that the
 // contract allows and a report states.
 type Verdict struct {
-	Acknowledged   int `json:"acknowledged"` // events
-	Lost           int `json:"lost"`         // per event and region that lacks it
-	Unexpected     int `json:"unexpected"`   // per event and region that holds it
-	Duplicated     int `json:"duplicated"`   // per event and region that holds it twice
-	Diverged       int `json:"diverged"`     // events
-	Reordered      int `json:"reordered"`    // events that stand behind one that they must precede
-	DoubleEffects  int `json:"double_effects"`
-	MissingEffects int `json:"missing_effects"`
+	Acknowledged   int `json:"acknowledged"`    // events
+	Lost           int `json:"lost"`            // events that some region lacks which must hold them
+	Unexpected     int `json:"unexpected"`      // events
+	Duplicated     int `json:"duplicated"`      // per event and region
+	Diverged       int `json:"diverged"`        // events
+	Reordered      int `json:"reordered"`       // per event and region that has it behind a later one; once more against real time
+	DoubleEffects  int `json:"double_effects"`  // per event and consumer group
+	MissingEffects int `json:"missing_effects"` // per event and consumer group
 
 	UnknownStored   int   `json:"unknown_stored"`   // events without a clear answer that some region holds
 	UnknownAbsent   int   `json:"unknown_absent"`   // and that none holds
@@ -49,6 +49,27 @@ type Verdict struct {
 func (v *Verdict) OK() bool {
 	return v.Lost == 0 && v.Unexpected == 0 && v.Duplicated == 0 && v.Diverged == 0 && v.Reordered == 0 &&
 		v.DoubleEffects == 0 && v.MissingEffects == 0
+}
+
+// count is the figure of a kind of finding.
+func (v *Verdict) count(kind string) *int {
+	switch kind {
+	case KindLost:
+		return &v.Lost
+	case KindUnexpected:
+		return &v.Unexpected
+	case KindDuplicated:
+		return &v.Duplicated
+	case KindDiverged:
+		return &v.Diverged
+	case KindReordered:
+		return &v.Reordered
+	case KindDoubleEffect:
+		return &v.DoubleEffects
+	case KindMissingEffect:
+		return &v.MissingEffects
+	}
+	panic("checker: no kind " + kind)
 }
 
 // Add sums o into v; of findings it keeps the first of each kind, of the recovery point the worst.
