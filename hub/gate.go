@@ -29,6 +29,7 @@ type gate struct {
 	silent  map[string]string // peers that did not answer, with the reason
 	waived  map[string]string // peers that an operator does without, and which one
 	records int               // of this region that the peer with the most of them counts
+	epochs  map[string]int    // of peers, as they said last
 	back    readBack          // of the goroutine of live alone
 	first   chan struct{}     // closed when the first verdict is known
 	once    sync.Once
@@ -117,6 +118,10 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 		return wait
 	}
 	losses, silent := h.askPeers(ctx, h.opts.Peers)
+	if err := h.catchUp(ctx); err != nil {
+		h.notReady("starting: " + err.Error())
+		return wait
+	}
 	g := h.gate
 	g.mu.Lock()
 	changed := len(g.losses) != len(losses) || !slices.Equal(slices.Sorted(maps.Keys(g.silent)), slices.Sorted(maps.Keys(silent)))
@@ -178,10 +183,38 @@ func (l Loss) String() string {
 	}
 }
 
+// catchUp does what this region missed when a peer went on under another epoch: an older copy of a store still
+// has sources of the peer's old origin, which would read a stream that the peer has made anew.
+func (h *Hub) catchUp(ctx context.Context) error {
+	h.gate.mu.Lock()
+	epochs := maps.Clone(h.gate.epochs)
+	h.gate.mu.Unlock()
+	for peer, epoch := range epochs {
+		if epoch <= max(1, h.noted.of(peer)) {
+			continue
+		}
+		if h.leads() {
+			h.edit.Lock()
+			_, err := h.dropSources(ctx, peer)
+			h.edit.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+		if err := h.noted.note(peer, epoch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prepare makes what is needed to compare: the accounts and sessions of every tenant that is known, and the
 // origin that the region lives under when a neighbour has moved on.
 func (h *Hub) prepare(ctx context.Context) error {
 	if err := h.followEpoch(ctx); err != nil {
+		return err
+	}
+	if err := h.mint(h.uplinks); err != nil {
 		return err
 	}
 	for _, t := range h.State().ActiveTenants() {
@@ -236,7 +269,7 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 	var mu sync.Mutex
 	var losses []Loss
 	silent := map[string]string{}
-	records := 0
+	records, epochs := 0, map[string]int{}
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
@@ -254,12 +287,13 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 				return
 			}
 			records = max(records, a.Records)
+			epochs[p.Name] = a.Own
 			losses = append(losses, found...)
 		})
 	}
 	wg.Wait()
 	h.gate.mu.Lock()
-	h.gate.records = records
+	h.gate.records, h.gate.epochs = records, epochs
 	h.gate.mu.Unlock()
 	slices.SortFunc(losses, func(a, b Loss) int { return strings.Compare(a.Peer+a.Tenant+a.Stream, b.Peer+b.Tenant+b.Stream) })
 	return losses, silent

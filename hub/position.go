@@ -34,6 +34,7 @@ type positionRequest struct {
 // positionAnswer is what a region holds of the asking one. A stream that holds nothing of it is left out.
 type positionAnswer struct {
 	Region  string          `json:"region"`
+	Own     int             `json:"own"`     // the epoch of the answering region
 	Epoch   int             `json:"epoch"`   // under which the asking region is known there, 1 when it is not
 	Used    bool            `json:"used"`    // something of that epoch is stored there
 	Records int             `json:"records"` // of the control state there
@@ -71,7 +72,7 @@ func (h *Hub) positions(origin string) (*positionAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	a := &positionAnswer{Events: map[string]Held{}, Epoch: h.originOf(o.Region).Epoch}
+	a := &positionAnswer{Events: map[string]Held{}, Own: h.Origin().Epoch, Epoch: h.originOf(o.Region).Epoch}
 	if a.Control, err = heldOf(ctx, h.control, subject.ControlStream, subject.ControlOf(o)); err != nil {
 		return nil, err
 	}

@@ -260,6 +260,13 @@ func (h *Hub) release(peer string, n rejoinNotice) (int, error) {
 	}
 	h.edit.Lock()
 	defer h.edit.Unlock()
+	dropped, err := h.dropSources(ctx, peer)
+	h.touch()
+	return dropped, err
+}
+
+// dropSources drops every source from a peer in every account. Hub.edit is held.
+func (h *Hub) dropSources(ctx context.Context, peer string) (int, error) {
 	dropped, err := h.dropFrom(ctx, h.control, subject.ControlStream, peer)
 	if err != nil {
 		return dropped, err
@@ -278,7 +285,6 @@ func (h *Hub) release(peer string, n rejoinNotice) (int, error) {
 			return dropped, err
 		}
 	}
-	h.touch()
 	return dropped, nil
 }
 
