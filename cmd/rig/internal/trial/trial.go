@@ -40,7 +40,7 @@ type Outage struct {
 type Result struct {
 	Plan     nemesis.Plan
 	Verdict  *checker.Verdict
-	Problems []string // beyond the verdict: not healed, a promise broken
+	Problems []string      // beyond the verdict: not healed, a promise broken
 	Healed   time.Duration // from the end of the last fault to equal sets in all regions
 	Outages  []Outage
 	Odd      map[string]int // answers that were no acknowledgements, by code
