@@ -191,9 +191,6 @@ func (w *Writer) settle(sent []int, results []client.Result, region string) []in
 			w.Odd["rejected late: "+r.Code]++
 		default:
 			w.Odd[r.Code]++
-			if r.Code == "no_answer" {
-				w.Odd[r.Detail]++
-			}
 			open = append(open, i)
 		}
 	}

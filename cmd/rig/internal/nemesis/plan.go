@@ -86,8 +86,8 @@ func New(seed uint64, s Settings) Plan {
 		p.Faults = append(p.Faults, f)
 	}
 	for {
-		at += time.Duration(200+r.IntN(1800)) * time.Millisecond
-		if at > s.Length-coolDown {
+		at += time.Duration(100+r.IntN(1200)) * time.Millisecond
+		if at > s.Length-coolDown && len(p.Faults) > 0 {
 			break
 		}
 		kind := p.pickLight(r, s, heavy)
@@ -97,7 +97,7 @@ func New(seed uint64, s Settings) Plan {
 		f := p.place(r, kind)
 		f.At = at
 		p.Faults = append(p.Faults, f)
-		if r.IntN(100) < 60 { // else the next one may overlap
+		if r.IntN(100) < 50 { // else the next one may overlap
 			at += f.For
 		}
 		if r.IntN(100) < 25 {
