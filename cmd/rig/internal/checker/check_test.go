@@ -238,6 +238,8 @@ func TestReordered(t *testing.T) {
 		"real time, other origin":           {run(after, es{at("b", 1), at("a", 2, origin("us_1"))}, es{at("b", 1), at("a", 2, origin("us_1"))}), Verdict{Acknowledged: 2}},
 		"real time, a second place": {run(as{sent("a", sends(Send{10, "eu"}, Send{200, "eu"})), sent("b", from(21, 30))},
 			es{at("b", 1), at("a", 2), at("a", 3)}, es{at("b", 1), at("a", 2), at("a", 3)}), Verdict{Acknowledged: 2, CrossDuplicates: 2}},
+		"real time, behind the first answer, not the last": {run(as{sent("a"), sent("b", from(30, 40)), sent("c", from(10, 25))},
+			es{at("c", 1), at("b", 3), at("a", 5)}, es{at("c", 1), at("b", 3), at("a", 5)}), Verdict{Acknowledged: 3, Reordered: 1}},
 		"real time, retry":                        {run(as{sent("a"), sent("b", sends(Send{15, "eu"}, Send{30, "eu"}))}, turned, turned), Verdict{Acknowledged: 2}},
 		"answered before it was sent: no witness": {run(as{sent("a", from(50, 20)), sent("b", from(30, 40))}, turned, turned), Verdict{Acknowledged: 2, Reordered: 0}},
 	})

@@ -98,32 +98,6 @@ func (s *scope) settle() {
 	}
 }
 
-// entries are the events of all copies of one region at a time, with the attempt of each (nil if none).
-func (s *scope) entries() iter.Seq2[string, iter.Seq2[*Stored, *Attempt]] {
-	return func(yield func(string, iter.Seq2[*Stored, *Attempt]) bool) {
-		for first := 0; first < len(s.copies); {
-			region, end := s.copies[first].Region, first
-			for end < len(s.copies) && s.copies[end].Region == region {
-				end++
-			}
-			copies := s.copies[first:end]
-			if !yield(region, func(yield func(*Stored, *Attempt) bool) {
-				for _, c := range copies {
-					for i := range c.Events {
-						e := &c.Events[i]
-						if !yield(e, s.items[s.index[e.ID]].attempt) {
-							return
-						}
-					}
-				}
-			}) {
-				return
-			}
-			first = end
-		}
-	}
-}
-
 // byRegion is what each region holds of the item.
 func (it *item) byRegion() iter.Seq2[string, []holding] {
 	return func(yield func(string, []holding) bool) {

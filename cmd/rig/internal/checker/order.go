@@ -12,16 +12,21 @@ type lane struct{ origin, key string }
 // streamOrder finds, in each region, events that stand behind a later one of their lane. What a repair put back
 // stands where it can.
 func (j *judge) streamOrder(s *scope) {
-	for region, events := range s.entries() {
-		last := map[lane]uint64{}
-		for e, a := range events {
+	var last map[lane]uint64
+	for i, c := range s.copies {
+		if i == 0 || c.Region != s.copies[i-1].Region {
+			last = map[lane]uint64{}
+		}
+		for k := range c.Events {
+			e := &c.Events[k]
+			a := s.items[s.index[e.ID]].attempt
 			if a == nil || e.Repaired {
 				continue
 			}
 			at := lane{e.Origin, a.Key}
 			before, some := last[at]
 			if some && e.OriginSeq <= before {
-				j.find(Finding{Kind: KindReordered, Tenant: s.tenant, Region: region, ID: e.ID},
+				j.find(Finding{Kind: KindReordered, Tenant: s.tenant, Region: c.Region, ID: e.ID},
 					"seq %d: %s %d of key %q stands behind %s %d", e.Seq, e.Origin, e.OriginSeq, a.Key, e.Origin, before)
 				continue
 			}
