@@ -30,6 +30,7 @@ type gate struct {
 	waived  map[string]string // peers that an operator does without, and which one
 	records int               // of this region that the peer with the most of them counts
 	epochs  map[string]int    // of peers, as they said last
+	partial bool              // a peer that answered is closed itself: what it wrote may come from it later
 	back    readBack          // of the goroutine of live alone
 	first   chan struct{}     // closed when the first verdict is known
 	once    sync.Once
@@ -228,9 +229,12 @@ func (h *Hub) prepare(ctx context.Context) error {
 	return h.setLinks()
 }
 
-// readBackMax bounds how long a region waits for its control state; then it opens all the same, and the rest
-// follows while it serves.
-const readBackMax = time.Minute
+// These bound how long a region waits for its control state; then it opens all the same, and the rest follows
+// while it serves. Of a peer that is closed itself little can be expected before it has rejoined too.
+const (
+	readBackMax     = time.Minute
+	readBackPartial = 5 * time.Second
+)
 
 // readBack is how far a region that opens for the first time under a later epoch has read the control state.
 type readBack struct {
@@ -244,7 +248,10 @@ type readBack struct {
 func (h *Hub) unread(ctx context.Context) string {
 	g, now, state := h.gate, h.opts.Now(), h.state.State()
 	g.mu.Lock()
-	want := g.records
+	want, most := g.records, readBackMax
+	if g.partial {
+		most = readBackPartial
+	}
 	g.mu.Unlock()
 	if h.Origin().Epoch == 1 || state.Len() >= want || state.HasOf(h.Origin()) {
 		return ""
@@ -252,7 +259,7 @@ func (h *Hub) unread(ctx context.Context) string {
 	if g.back.began.IsZero() {
 		g.back.began = now
 	}
-	if now.Sub(g.back.began) > readBackMax {
+	if now.Sub(g.back.began) > most {
 		h.log.Warn("opens before the control state was read", zap.Int("records", state.Len()), zap.Int("of", want))
 		return ""
 	}
@@ -269,7 +276,7 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 	var mu sync.Mutex
 	var losses []Loss
 	silent := map[string]string{}
-	records, epochs := 0, map[string]int{}
+	records, epochs, partial := 0, map[string]int{}, false
 	var wg sync.WaitGroup
 	for _, p := range peers {
 		wg.Go(func() {
@@ -287,13 +294,13 @@ func (h *Hub) askPeers(ctx context.Context, peers []Peer) ([]Loss, map[string]st
 				return
 			}
 			records = max(records, a.Records)
-			epochs[p.Name] = a.Own
+			epochs[p.Name], partial = a.Own, partial || a.Closed
 			losses = append(losses, found...)
 		})
 	}
 	wg.Wait()
 	h.gate.mu.Lock()
-	h.gate.records, h.gate.epochs = records, epochs
+	h.gate.records, h.gate.epochs, h.gate.partial = records, epochs, partial
 	h.gate.mu.Unlock()
 	slices.SortFunc(losses, func(a, b Loss) int { return strings.Compare(a.Peer+a.Tenant+a.Stream, b.Peer+b.Tenant+b.Stream) })
 	return losses, silent

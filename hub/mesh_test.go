@@ -281,3 +281,34 @@ func (m *testMesh) once(tenant string, servers ...string) {
 		}
 	}
 }
+
+func (m *testMesh) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// notify tells a peer that a region goes on under another epoch, as the first step of a rejoin does.
+func (m *testMesh) notify(server, peer string, epoch int) {
+	m.t.Helper()
+	streamtest.Eventually(m.t, 10*time.Second, func() (bool, string) {
+		err := m.hubs[server].notify(m.t.Context(), peer, rejoinNotice{Epoch: epoch, By: "test"})
+		return err == nil, fmt.Sprint(err)
+	})
+}
+
+// serves waits until a tenant's stream is there on servers.
+func (m *testMesh) serves(tenant string, servers ...string) {
+	m.t.Helper()
+	for _, s := range servers {
+		streamtest.Eventually(m.t, 20*time.Second, func() (bool, string) {
+			ten := m.hubs[s].tenancyOf(tenant)
+			if ten == nil || ten.openSession() == nil {
+				return false, s + " does not know the tenant"
+			}
+			_, err := ten.openSession().js.Stream(m.t.Context(), subject.EventsStream)
+			return err == nil, fmt.Sprintf("%s: %v", s, err)
+		})
+	}
+}

@@ -35,6 +35,7 @@ type positionRequest struct {
 type positionAnswer struct {
 	Region  string          `json:"region"`
 	Own     int             `json:"own"`     // the epoch of the answering region
+	Closed  bool            `json:"closed"`  // it is not open itself
 	Epoch   int             `json:"epoch"`   // under which the asking region is known there, 1 when it is not
 	Used    bool            `json:"used"`    // something of that epoch is stored there
 	Records int             `json:"records"` // of the control state there
@@ -72,7 +73,7 @@ func (h *Hub) positions(origin string) (*positionAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	a := &positionAnswer{Events: map[string]Held{}, Own: h.Origin().Epoch, Epoch: h.originOf(o.Region).Epoch}
+	a := &positionAnswer{Events: map[string]Held{}, Own: h.Origin().Epoch, Closed: !h.served(), Epoch: h.originOf(o.Region).Epoch}
 	if a.Control, err = heldOf(ctx, h.control, subject.ControlStream, subject.ControlOf(o)); err != nil {
 		return nil, err
 	}
@@ -240,9 +241,13 @@ func (h *Hub) losses(ctx context.Context, a *positionAnswer) ([]Loss, error) {
 	return out, nil
 }
 
-// ask asks one peer what it holds of this region.
+// ask asks one peer what it holds of this region under its present origin.
 func (h *Hub) ask(ctx context.Context, peer string) (*positionAnswer, error) {
-	raw, err := json.Marshal(positionRequest{Origin: h.Origin().String()})
+	return h.askOf(ctx, peer, h.Origin())
+}
+
+func (h *Hub) askOf(ctx context.Context, peer string, o subject.Origin) (*positionAnswer, error) {
+	raw, err := json.Marshal(positionRequest{Origin: o.String()})
 	if err != nil {
 		return nil, err
 	}

@@ -307,23 +307,38 @@ func (h *Hub) dropFrom(ctx context.Context, s *session, stream, peer string) (in
 	return dropped, nil
 }
 
-// history are the sources with which a stream that is made anew in a later life of the mesh is filled: the
-// region's own older epochs from the first peer, and every epoch of each peer from that peer itself.
-func (h *Hub) history(stream string, peers []subject.Origin) []*jetstream.StreamSource {
+// history are the sources with which a tenant's stream that is made anew in a later life of the mesh is filled:
+// each older epoch of the region from the peer that has the most of it, and each of a peer from that peer itself.
+func (h *Hub) history(ctx context.Context, tenant string, peers []subject.Origin) []*jetstream.StreamSource {
 	var out []*jetstream.StreamSource
 	self := h.Origin()
-	older := func(of subject.Origin, from string) {
-		for e := 1; e < of.Epoch; e++ {
-			out = append(out, streams.Source(stream, self.Region, from, subject.Replicated(subject.Origin{Region: of.Region, Epoch: e})))
-		}
+	add := func(o subject.Origin, from string) {
+		out = append(out, streams.Source(subject.EventsStream, self.Region, from, subject.Replicated(o)))
 	}
-	for i, p := range peers {
-		if i == 0 {
-			older(self, p.Region)
+	for e := 1; e < self.Epoch && len(peers) > 0; e++ {
+		o := subject.Origin{Region: self.Region, Epoch: e}
+		add(o, h.fullest(ctx, tenant, o, peers))
+	}
+	for _, p := range peers {
+		for e := 1; e < p.Epoch; e++ {
+			add(subject.Origin{Region: p.Region, Epoch: e}, p.Region)
 		}
-		older(p, p.Region)
 	}
 	return out
+}
+
+// fullest is the peer that holds the most of what an origin wrote for a tenant, the first where none tells.
+func (h *Hub) fullest(ctx context.Context, tenant string, o subject.Origin, peers []subject.Origin) string {
+	best, most := peers[0].Region, uint64(0)
+	for _, p := range peers {
+		call, cancel := context.WithTimeout(ctx, askWait)
+		a, err := h.askOf(call, p.Region, o)
+		cancel()
+		if err == nil && a.Events[tenant].Seq > most {
+			best, most = p.Region, a.Events[tenant].Seq
+		}
+	}
+	return best
 }
 
 // restate keeps what the mesh knows of this region true: what it says of itself, and what it wrote in epochs

@@ -208,7 +208,7 @@ func (h *Hub) makeStream(ctx context.Context, t *tenancy) error {
 	if have != nil {
 		cfg.Sources = have.Sources
 	} else {
-		cfg.Sources = h.history(subject.EventsStream, h.peersOf(t.tenant))
+		cfg.Sources = h.history(ctx, t.tenant.Name, h.peersOf(t.tenant))
 	}
 	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{cfg}); err != nil {
 		return err
