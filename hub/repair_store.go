@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,10 +82,11 @@ func reading(info *jetstream.StreamInfo, o subject.Origin) bool {
 		if src.FilterSubject != subject.Replicated(o) {
 			continue
 		}
-		for _, s := range info.Sources {
-			if s.FilterSubject == src.FilterSubject && (s.Active < 0 || s.Active > time.Minute || s.Lag > 0) {
-				return true
-			}
+		done := slices.ContainsFunc(info.Sources, func(s *jetstream.StreamSourceInfo) bool {
+			return s.FilterSubject == src.FilterSubject && s.Active >= 0 && s.Active < time.Minute && s.Lag == 0
+		})
+		if !done {
+			return true
 		}
 	}
 	return false

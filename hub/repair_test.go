@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/streams/digest"
 	"github.com/weft-mesh/weft/streams/header"
@@ -20,8 +21,8 @@ import (
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-// newRepairMesh is a mesh that compares itself several times a second, started, with the tenant acme.
-func newRepairMesh(t *testing.T, regions ...string) *testMesh {
+// newRepairMesh is a mesh that compares itself several times a second, started, with a tenant.
+func newRepairMesh(t *testing.T, window time.Duration, tenant TenantSpec, regions ...string) *testMesh {
 	t.Helper()
 	var rs []identity.Region
 	for _, r := range regions {
@@ -29,12 +30,17 @@ func newRepairMesh(t *testing.T, regions ...string) *testMesh {
 	}
 	m := newTestMesh(t, rs...)
 	m.tune = func(o *Options) {
-		o.RepairEvery, o.RepairAfter, o.RepairBucket, o.DedupeWindow = 200*time.Millisecond, time.Second, time.Second, 2*time.Second
+		o.RepairEvery, o.RepairAfter, o.RepairBucket, o.DedupeWindow = 200*time.Millisecond, time.Second, time.Second, window
 	}
 	m.start()
-	m.tenant("acme")
+	b, err := m.hubs[m.mesh.Home+"-0"].AddTenant(t.Context(), tenant, "test")
+	if err != nil || len(b.Waiting) > 0 {
+		t.Fatalf("tenant %s is not ready: %v", tenant.Name, err)
+	}
 	return m
 }
+
+const shortWindow = 2 * time.Second
 
 // sample is an event to publish.
 type sample struct {
@@ -175,7 +181,7 @@ func (h *Hub) repairedSoFar(tenant string) float64 {
 func (h *Hub) driftNow(tenant string) float64 { return h.total("weft_hub_drift_events", tenant) }
 
 func TestRepairBringsLostEventsBack(t *testing.T) {
-	m := newRepairMesh(t, "eu", "us", "ap")
+	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme"}, "eu", "us", "ap")
 	m.deletable("eu-0", "acme")
 	want := map[string]string{}
 	for _, r := range []string{"eu", "us", "ap"} {
@@ -257,22 +263,23 @@ func checkCopy(t *testing.T, got, original *jetstream.RawStreamMsg) {
 // and repair changes nothing of that.
 func TestRepairLeavesIdsOfBothSidesAlone(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		cut  time.Duration
-	}{{"shorter than the window", 0}, {"longer than the window", 3 * time.Second}} {
+		name        string
+		cut, window time.Duration
+		copies      int
+	}{{"shorter than the window", 0, 12 * time.Second, 1}, {"longer than the window", 4 * time.Second, shortWindow, 2}} {
 		t.Run(tc.name, func(t *testing.T) {
-			m := newRepairMesh(t, "eu", "us")
+			m := newRepairMesh(t, tc.window, TenantSpec{Name: "acme"}, "eu", "us")
 			eu, us := m.publisher("eu-0", "acme"), m.publisher("us-0", "acme")
 			m.cutters["us-eu"].Cut()
 			over := time.After(tc.cut)
 			now := time.Now()
 			both := samples("both", 50)
 			for i := range both {
-				both[i].accepted = now
+				both[i].accepted = now.Add(time.Hour) // never compared, else the totals of both sides were equal
 			}
 			send(t, eu, m.hubs["eu-0"].Origin(), both...)
 			for i := range both {
-				both[i].accepted = now.Add(-3 * time.Second) // in other buckets
+				both[i].accepted = now
 			}
 			send(t, us, m.hubs["us-0"].Origin(), both...)
 			<-over
@@ -284,8 +291,8 @@ func TestRepairLeavesIdsOfBothSidesAlone(t *testing.T) {
 				return len(e) == 60 && len(u) == 60, fmt.Sprintf("eu holds %d ids, us %d", len(e), len(u))
 			}
 			streamtest.Eventually(t, 30*time.Second, hasAll)
-			m.compared("eu-0", time.Now().Add(3*time.Second))
-			m.compared("us-0", time.Now())
+			m.compared("eu-0", now.Add(tc.window+4*time.Second)) // nothing but repair keeps an id from being stored again
+			m.compared("us-0", now.Add(tc.window+4*time.Second))
 			before := []map[string]int{m.events("eu-0", "acme"), m.events("us-0", "acme")}
 			m.compared("eu-0", time.Now())
 			m.compared("us-0", time.Now())
@@ -301,7 +308,10 @@ func TestRepairLeavesIdsOfBothSidesAlone(t *testing.T) {
 				settled += len(m.hubs[s].repairs.tracked["acme"].settled)
 				m.hubs[s].repairs.mu.Unlock()
 			}
-			if twice := before[0]["both-0"] == 2; !twice && settled == 0 {
+			if n := before[0]["both-0"]; n != tc.copies {
+				t.Errorf("an id is there %d times, want %d: the cut was not what it should be", n, tc.copies)
+			}
+			if tc.copies == 1 && settled == 0 {
 				t.Error("no bucket differed, so nothing was tried")
 			}
 		})
@@ -311,7 +321,7 @@ func TestRepairLeavesIdsOfBothSidesAlone(t *testing.T) {
 // While two of three regions are cut off, each of them lacks what the third one has of the other. All of it comes
 // by the sources after the cut, so none of it may be repaired.
 func TestRepairLeavesToSourcesWhatTheyBring(t *testing.T) {
-	m := newRepairMesh(t, "eu", "us", "ap")
+	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme"}, "eu", "us", "ap")
 	pubs := map[string]*session{}
 	for _, r := range []string{"eu", "us", "ap"} {
 		pubs[r] = m.publisher(r+"-0", "acme")
@@ -353,21 +363,26 @@ func TestRepairLeavesToSourcesWhatTheyBring(t *testing.T) {
 }
 
 func TestRepairLetsGoWhatExpires(t *testing.T) {
-	m := newRepairMesh(t, "eu", "us")
+	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme", Routes: &accounts.Routes{Tenant: "acme", Default: "events", Topics: []accounts.Topic{
+		{Name: "events", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Retention: accounts.Duration(10 * time.Hour), Home: accounts.Local},
+	}}}, "eu", "us")
 	m.deletable("eu-0", "acme")
 	now := time.Now()
 	send(t, m.publisher("us-0", "acme"), m.hubs["us-0"].Origin(),
-		sample{id: "short", ttl: 3}, sample{id: "old", accepted: now.Add(-7*24*time.Hour - time.Minute)}, sample{id: "almost", ttl: 600, accepted: now.Add(-600 * time.Second)},
-		sample{id: "long", ttl: 3600}, sample{id: "kept"}, sample{id: "yesterday", accepted: now.Add(-24 * time.Hour)}, sample{id: "stays"})
+		sample{id: "short", ttl: 3}, sample{id: "old", accepted: now.Add(-10*time.Hour - time.Minute)}, sample{id: "almost", ttl: 600, accepted: now.Add(-600 * time.Second)},
+		sample{id: "long", ttl: 3600}, sample{id: "kept"}, sample{id: "morning", accepted: now.Add(-9 * time.Hour)}, sample{id: "stays"})
 	m.converged("acme", 7, 20*time.Second, "eu-0", "us-0")
-	m.lose("eu-0", "acme", "short", "old", "almost", "long", "kept", "yesterday")
+	m.lose("eu-0", "acme", "short", "old", "almost", "long", "kept", "morning")
 	eu := m.hubs["eu-0"]
 	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
 		return eu.repairedSoFar("acme") >= 3, fmt.Sprintf("%v repaired; %+v", eu.repairedSoFar("acme"), eu.Status().Repair)
 	})
 	m.compared("eu-0", time.Now().Add(3*time.Second))
+	if n := eu.driftNow("acme"); n != 0 {
+		t.Errorf("%v events are called missing", n)
+	}
 	have := m.all("eu-0", "acme")
-	for id, want := range map[string]int{"short": 0, "old": 0, "almost": 0, "long": 1, "kept": 1, "yesterday": 1, "stays": 1} {
+	for id, want := range map[string]int{"short": 0, "old": 0, "almost": 0, "long": 1, "kept": 1, "morning": 1, "stays": 1} {
 		if len(have[id]) != want {
 			t.Errorf("%s is there %d times, want %d", id, len(have[id]), want)
 		}
@@ -381,7 +396,7 @@ func TestRepairLetsGoWhatExpires(t *testing.T) {
 }
 
 func TestRepairTellsNobodyOfOthersTenants(t *testing.T) {
-	m := newRepairMesh(t, "eu", "us")
+	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme"}, "eu", "us")
 	if _, err := m.hubs["eu-0"].AddTenant(t.Context(), TenantSpec{Name: "solo", Regions: []string{"eu"}}, "test"); err != nil {
 		t.Fatal(err)
 	}

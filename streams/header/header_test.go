@@ -22,3 +22,24 @@ func TestStripNats(t *testing.T) {
 	}
 	header.StripNats(nil)
 }
+
+func TestRepair(t *testing.T) {
+	r := header.Repair{From: "us", Subject: "evt.us_1.g.5.bets.bet.placed", Seq: 42, TTL: 60}
+	if got, ok := header.ParseRepair(r.String()); !ok || got != r {
+		t.Errorf("%q is read as %+v, %v", r, got, ok)
+	}
+	for _, bad := range []string{"", "us", "us evt.a 1", "us evt.a 1 2 3", "us evt.a -1 0", "us evt.a 1 -1", "us evt.a 01 0", " evt.a 1 0", "us  1 0", "us evt.a 1 x", "us evt.a 1 0 "} {
+		if got, ok := header.ParseRepair(bad); ok {
+			t.Errorf("%q is read as %+v", bad, got)
+		}
+	}
+}
+
+func FuzzParseRepair(f *testing.F) {
+	f.Add("us evt.us_1.g.5.bets.bet.placed 42 60")
+	f.Fuzz(func(t *testing.T, value string) {
+		if r, ok := header.ParseRepair(value); ok && r.String() != value {
+			t.Errorf("%q is read as %+v", value, r)
+		}
+	})
+}
