@@ -5,180 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts"
-	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/streams/digest"
 	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/streamtest"
 	"github.com/weft-mesh/weft/streams/subject"
 )
-
-// newRepairMesh is a mesh that compares itself several times a second, started, with a tenant.
-func newRepairMesh(t *testing.T, window time.Duration, tenant TenantSpec, regions ...string) *testMesh {
-	t.Helper()
-	var rs []identity.Region
-	for _, r := range regions {
-		rs = append(rs, identity.Region{Name: r, Servers: 1, Weight: 1})
-	}
-	m := newTestMesh(t, rs...)
-	m.tune = func(o *Options) {
-		o.RepairEvery, o.RepairAfter, o.RepairBucket, o.DedupeWindow = 200*time.Millisecond, time.Second, time.Second, window
-	}
-	m.start()
-	b, err := m.hubs[m.mesh.Home+"-0"].AddTenant(t.Context(), tenant, "test")
-	if err != nil || len(b.Waiting) > 0 {
-		t.Fatalf("tenant %s is not ready: %v", tenant.Name, err)
-	}
-	return m
-}
-
-const shortWindow = 2 * time.Second
-
-// sample is an event to publish.
-type sample struct {
-	id, body string
-	ttl      int
-	accepted time.Time // zero: now
-}
-
-// send stores events as a relay does and returns their sequences.
-func send(t *testing.T, s *session, o subject.Origin, events ...sample) []uint64 {
-	t.Helper()
-	seqs := make([]uint64, len(events))
-	for i, e := range events {
-		if e.accepted.IsZero() {
-			e.accepted = time.Now()
-		}
-		h := nats.Header{header.MsgID: {e.id}, header.Relay: {"relay-1"}, header.Source: {"shop"}, header.IngestedAt: {e.accepted.UTC().Format(time.RFC3339Nano)}}
-		if e.ttl > 0 {
-			h.Set(header.TTL, fmt.Sprint(e.ttl))
-		}
-		ack, err := s.js.PublishMsg(t.Context(), &nats.Msg{Subject: eventSubject(o, subject.Global, i), Header: h, Data: []byte(e.body)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		seqs[i] = ack.Sequence
-	}
-	return seqs
-}
-
-func samples(prefix string, n int) []sample {
-	out := make([]sample, n)
-	for i := range out {
-		out[i] = sample{id: fmt.Sprintf("%s-%d", prefix, i), body: fmt.Sprintf(`{"event":"%s-%d"}`, prefix, i)}
-	}
-	return out
-}
-
-// deletable makes the empty stream of a region anew so that messages can be deleted: what a broken disk takes
-// away, the server's API does not let go.
-func (m *testMesh) deletable(server, tenant string) {
-	m.t.Helper()
-	s := m.hubs[server].tenancyOf(tenant).openSession()
-	cfg, err := m.hubs[server].present(m.t.Context(), s, subject.EventsStream)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	cfg.DenyDelete = false
-	if err := s.js.DeleteStream(m.t.Context(), subject.EventsStream); err != nil {
-		m.t.Fatal(err)
-	}
-	if _, err := s.js.CreateStream(m.t.Context(), *cfg); err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-// all is every event of a region by id, with all its copies.
-func (m *testMesh) all(server, tenant string) map[string][]*jetstream.RawStreamMsg {
-	m.t.Helper()
-	st, err := m.hubs[server].tenancyOf(tenant).openSession().js.Stream(m.t.Context(), subject.EventsStream)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	out := map[string][]*jetstream.RawStreamMsg{}
-	for seq := st.CachedInfo().State.FirstSeq; seq > 0 && seq <= st.CachedInfo().State.LastSeq; seq++ {
-		msg, err := st.GetMsg(m.t.Context(), seq)
-		if err != nil {
-			continue // deleted or expired
-		}
-		if _, err := subject.Parse(msg.Subject); err == nil {
-			id := msg.Header.Get(header.MsgID)
-			out[id] = append(out[id], msg)
-		}
-	}
-	return out
-}
-
-// lose deletes events of a region by id.
-func (m *testMesh) lose(server, tenant string, ids ...string) {
-	m.t.Helper()
-	st, err := m.hubs[server].tenancyOf(tenant).openSession().js.Stream(m.t.Context(), subject.EventsStream)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	have := m.all(server, tenant)
-	for _, id := range ids {
-		if len(have[id]) == 0 {
-			m.t.Fatalf("%s has no %s to lose", server, id)
-		}
-		for _, msg := range have[id] {
-			if err := st.DeleteMsg(m.t.Context(), msg.Sequence); err != nil {
-				m.t.Fatal(err)
-			}
-		}
-	}
-}
-
-// compared waits until a region has compared with all its peers as of a time, and three rounds more.
-func (m *testMesh) compared(server string, asOf time.Time) {
-	m.t.Helper()
-	h := m.hubs[server]
-	streamtest.Eventually(m.t, 30*time.Second, func() (bool, string) {
-		peers := h.Status().Repair["acme"]
-		for _, p := range h.opts.Peers {
-			if at := peers[p.Name].ComparedAt; at.Before(asOf) {
-				return false, fmt.Sprintf("%s compared with %s as of %s (%s)", server, p.Name, at, peers[p.Name].Error)
-			}
-		}
-		return true, ""
-	})
-	rounds := h.repairs.rounds.Load()
-	streamtest.Eventually(m.t, 30*time.Second, func() (bool, string) {
-		return h.repairs.rounds.Load() >= rounds+3, server + " has not done three more rounds"
-	})
-}
-
-// total adds a metric up over the peers of a tenant.
-func (h *Hub) total(metric, tenant string) (n float64) {
-	families, err := h.opts.Registerer.(*prometheus.Registry).Gather()
-	if err != nil {
-		panic(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if f.GetName() == metric && l.GetName() == "tenant" && l.GetValue() == tenant {
-					n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-				}
-			}
-		}
-	}
-	return n
-}
-
-func (h *Hub) repairedSoFar(tenant string) float64 {
-	return h.total("weft_hub_repaired_events_total", tenant)
-}
-
-func (h *Hub) driftNow(tenant string) float64 { return h.total("weft_hub_drift_events", tenant) }
 
 func TestRepairBringsLostEventsBack(t *testing.T) {
 	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme"}, "eu", "us", "ap")
@@ -444,5 +284,46 @@ func TestRepairTellsNobodyOfOthersTenants(t *testing.T) {
 	}
 	if a, err := ask("ap", repairRequest{Op: opDigests, Tenant: "acme", Window: right, Slots: 1}); err == nil {
 		t.Errorf("a region that speaks for another is answered %+v", a)
+	}
+}
+
+// A region comes back with an older copy of its disk and rejoins: what it wrote since then only its peer has.
+func TestRepairAfterRejoinWithAnOlderCopy(t *testing.T) {
+	m := newRepairMesh(t, shortWindow, TenantSpec{Name: "acme"}, "eu", "us")
+	send(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].Origin(), samples("before", 40)...)
+	m.converged("acme", 40, 20*time.Second, "eu-0", "us-0")
+	store := m.hubs["eu-0"].opts.StoreDir
+	older := t.TempDir()
+	m.stop("eu-0")
+	if err := os.CopyFS(older, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	send(t, m.publisher("eu-0", "acme"), m.hubs["eu-0"].Origin(), samples("since", 30)...)
+	send(t, m.publisher("us-0", "acme"), m.hubs["us-0"].Origin(), samples("us", 30)...)
+	m.converged("acme", 100, 20*time.Second, "eu-0", "us-0")
+	m.stop("eu-0")
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(store, os.DirFS(older)); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	eu := m.hubs["eu-0"]
+	if _, err := eu.Rejoin(t.Context(), false, "test"); err != nil {
+		t.Fatal(err)
+	}
+	streamtest.Eventually(t, 20*time.Second, func() (bool, string) { err := eu.Ready(); return err == nil, fmt.Sprint(err) })
+	streamtest.Eventually(t, 40*time.Second, func() (bool, string) {
+		return eu.repairedSoFar("acme") >= 30, fmt.Sprintf("%v repaired; %+v", eu.repairedSoFar("acme"), eu.Status().Repair)
+	})
+	send(t, m.publisher("eu-0", "acme"), eu.Origin(), samples("after", 10)...)
+	m.converged("acme", 110, 20*time.Second, "eu-0", "us-0")
+	m.compared("eu-0", time.Now().Add(3*time.Second))
+	m.compared("us-0", time.Now())
+	m.converged("acme", 110, time.Second, "eu-0", "us-0")
+	if n := eu.repairedSoFar("acme"); n != 30 {
+		t.Errorf("%v events were repaired, want the 30 that only eu had stored", n)
 	}
 }
