@@ -56,7 +56,7 @@ func (p *Process) startLocked() error {
 	defer log.Close()
 	cmd := exec.Command(p.bin, p.args...) //nolint:gosec // our own binary
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), p.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = child()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
