@@ -45,7 +45,8 @@ type Options struct {
 	// wait in a directory next to the backing one, called as it with ".removed" appended.
 	LoseMetadata bool
 	// SyncNames makes fsync of a file sync its own name and those of the directories above it, as ext4, XFS and
-	// btrfs do beyond what POSIX asks. It says something only with LoseMetadata.
+	// btrfs do beyond what POSIX asks. Without it even a JetStream server with SyncAlways loses its streams, because it
+	// does not sync the directories above them. It says something only with LoseMetadata.
 	SyncNames bool
 	// Capacity is how many bytes the lengths of all files may add up to, 0 for no limit. A write that does not fit
 	// fails whole with ENOSPC.

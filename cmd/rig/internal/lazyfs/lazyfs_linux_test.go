@@ -1,24 +1,19 @@
 package lazyfs_test
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-mesh/weft/cmd/rig/internal/lazyfs"
-	"github.com/weft-mesh/weft/streams/streamtest"
 )
 
 // served is set in a process that TestKill starts from the test binary: directories to mount, and to be killed with.
@@ -41,55 +36,6 @@ func serveUntilKilled(backing, dir string) int {
 	fmt.Println("mounted")
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends if the test dies
 	return 0
-}
-
-// TestKill kills the process that serves a mount: what was not synced is lost, and the stale mount can be replaced.
-func TestKill(t *testing.T) {
-	m := mount(t, lazyfs.Options{})
-	m.must(m.Close())
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), served+"="+m.backing+string(filepath.ListSeparator)+m.dir)
-	in, err := cmd.StdinPipe()
-	m.must(err)
-	defer in.Close()
-	out, err := cmd.StdoutPipe()
-	m.must(err)
-	m.must(cmd.Start())
-	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
-		t.Fatalf("the serving process says %q", line)
-	}
-	m.put("kept", "x", true)
-	m.put("lost", "x", false)
-	m.must(cmd.Process.Kill())
-	_ = cmd.Wait()
-	if _, err := os.Stat(m.path("kept")); !errors.Is(err, syscall.ENOTCONN) {
-		t.Errorf("on a stale mount: %v, want ENOTCONN", err)
-	}
-	again, err := lazyfs.Mount(m.backing, m.dir, lazyfs.Options{})
-	m.must(err)
-	m.wants("kept", "x")
-	m.wants("lost", "")
-	m.must(again.Close())
-}
-
-// TestCloseBusy has a file open while the file system is closed.
-func TestCloseBusy(t *testing.T) {
-	m := mount(t, lazyfs.Options{LoseMetadata: true})
-	f := m.open("f", os.O_CREATE|os.O_WRONLY)
-	m.write(f, "pending")
-	closed := make(chan error)
-	go func() { closed <- m.Close() }()
-	streamtest.Eventually(t, 5*time.Second, func() (bool, string) {
-		_, err := f.WriteAt([]byte("p"), 0)
-		return errors.Is(err, syscall.EIO), fmt.Sprint(err)
-	})
-	f.Close()
-	if err := <-closed; err != nil {
-		t.Error(err)
-	}
-	if got, err := os.ReadFile(filepath.Join(m.backing, "f")); err != nil || string(got) != "pending" {
-		t.Errorf("a detached mount left %q, %v", got, err)
-	}
 }
 
 // mounted is a file system of one test.
@@ -388,19 +334,6 @@ func TestAttributes(t *testing.T) {
 	}
 	if _, err := unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("a shared mapping would hide writes: %v, want ENODEV", err)
-	}
-}
-
-func TestClose(t *testing.T) {
-	m := mount(t, lazyfs.Options{})
-	m.put("f", "pending", false)
-	m.must(m.Close())
-	m.must(m.Close())
-	if got, err := os.ReadFile(filepath.Join(m.backing, "f")); err != nil || !bytes.Equal(got, []byte("pending")) {
-		t.Errorf("a clean unmount left %q, %v", got, err)
-	}
-	if err := lazyfs.Unmount(m.dir); err != nil {
-		t.Errorf("unmounting what is not mounted: %v", err)
 	}
 }
 
