@@ -425,6 +425,9 @@ type Status struct {
 	Waived map[string]string `json:"waived,omitempty"` // peers that an operator did without, and which one
 }
 
+// Waits says that the region stays closed until an operator acts, or a region answers that does not now.
+func (s Status) Waits() bool { return !s.Open && len(s.Losses)+len(s.Silent) > 0 }
+
 // Status tells where the gate stands.
 func (h *Hub) Status() Status {
 	s := Status{Region: h.opts.Identity.Region, Server: h.opts.Server, Origin: h.Origin().String()}

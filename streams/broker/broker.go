@@ -150,7 +150,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		res.Close()
 		return nil, &fault.Error{Op: "broker.start", Kind: fault.Invalid, Code: "server_refused", Detail: "the server refuses its options", Err: err}
 	}
-	logs := &serverLog{log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
+	logs := &serverLog{held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
 	if err := b.await(ctx, s, logs); err != nil {
 		s.Shutdown()
