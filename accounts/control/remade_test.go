@@ -33,7 +33,9 @@ func TestTheReaderNoticesANewStream(t *testing.T) {
 	if err := put(t, open(t, js, eu), control.KindRegion, "f", accounts.RegionInfo{Name: "f", Epoch: 2}); err != nil {
 		t.Fatal(err)
 	}
-	streamtest.Eventually(t, 15*time.Second, func() (bool, string) { return reader.State().Regions["f"] != nil, "the reader does not see the new stream" })
+	streamtest.Eventually(t, 15*time.Second, func() (bool, string) {
+		return reader.State().Regions["f"] != nil, "the reader does not see the new stream"
+	})
 	if len(reader.State().Regions) != 6 {
 		t.Error("what was known is forgotten")
 	}
