@@ -179,8 +179,10 @@ func (b *Broker) OpenClients() error {
 		return err
 	}
 	defer release()
-	if b.opts.held.Swap(false) {
+	if b.opts.held.Load() {
+		// Before anybody uses the accounts: the server reads some of what this writes without a lock.
 		b.eachTenant(r, (*running).letLinks)
+		b.opts.held.Store(false)
 	}
 	return nil
 }
