@@ -30,6 +30,7 @@ func (m *testMesh) clusterOpens(servers ...string) {
 
 // A region of three servers loses one of them, then all, then is put back to an older copy.
 func TestRejoinOfACluster(t *testing.T) {
+	t.Parallel()
 	us := []string{"us-0", "us-1", "us-2"}
 	m := newTestMesh(t, region("eu"), cluster("us"))
 	m.start()
@@ -66,6 +67,7 @@ func TestRejoinOfACluster(t *testing.T) {
 }
 
 func TestRollbackOfACluster(t *testing.T) {
+	t.Parallel()
 	us := []string{"us-0", "us-1", "us-2"}
 	m := newTestMesh(t, region("eu"), cluster("us"))
 	m.start()

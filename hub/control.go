@@ -51,13 +51,14 @@ func (h *Hub) brokerOptions(t tlsConfigs) broker.Options {
 	o := broker.Options{
 		Name: h.serverName(), Region: id.Region, StoreDir: h.opts.StoreDir, MaxStore: h.opts.MaxStore,
 		HoldClients: true, // until the gate is passed
-		Client:      h.opts.Client, Leaf: h.opts.Leaf, Route: h.opts.Route,
+		Client:      h.opts.Client, Leaf: h.opts.Leaf,
 		ClientTLS: t.client, LeafTLS: t.leaf, LeafClientTLS: t.leafDial, RouteTLS: t.route,
 		OperatorJWT: id.OperatorJWT, SystemAccount: id.System.Public,
 		Accounts:     map[string]string{id.System.Public: id.System.JWT, id.Control.Public: id.Control.JWT, id.Audit.Public: id.Audit.JWT},
 		SyncInterval: h.opts.SyncInterval, SyncAlways: h.opts.SyncAlways, Logger: h.log,
 	}
 	if h.opts.servers() > 1 {
+		o.Route = h.opts.Route
 		o.Cluster = &broker.Cluster{Name: id.Region, Routes: h.opts.Routes, Advertise: h.opts.Advertise}
 	}
 	return o

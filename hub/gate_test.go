@@ -16,6 +16,7 @@ import (
 )
 
 func TestDecide(t *testing.T) {
+	t.Parallel()
 	lost := []Loss{{Stream: "EVENTS", Kind: LossShort}}
 	one, two := map[string]string{"us": "timeout"}, map[string]string{"us": "timeout", "ap": "timeout"}
 	for name, c := range map[string]struct {
@@ -44,6 +45,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestWeigh(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		last  *life
 		first bool
@@ -67,6 +69,7 @@ func TestWeigh(t *testing.T) {
 }
 
 func TestOptionsOfTheGateAreChecked(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"))
 	for name, edit := range map[string]func(*Options){
 		"negative dedupe window": func(o *Options) { o.DedupeWindow = -time.Second },
@@ -85,6 +88,7 @@ func TestOptionsOfTheGateAreChecked(t *testing.T) {
 
 // A life that cannot be read proves nothing.
 func TestDamagedLifeIsNoEvidence(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"))
 	h, err := New(m.options(0, 0))
 	if err != nil {
@@ -109,25 +113,24 @@ func TestDamagedLifeIsNoEvidence(t *testing.T) {
 
 // A region whose files are new opens although nobody answers; the mark is gone then.
 func TestFirstStartNeedsNobody(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
-	m.start() // registers the end of all servers
-	m.wipe("eu-0", "us-0")
-	m2 := newTestMesh(t, region("eu"), region("us"))
-	t.Cleanup(func() { m2.stop("us-0"); m2.stop("eu-0") })
-	m2.startOnly("us-0")
-	m2.open("us-0")
-	if s := m2.hubs["us-0"].Status(); len(s.Silent) != 1 {
+	t.Cleanup(func() { m.stop("us-0"); m.stop("eu-0") })
+	m.startOnly("us-0")
+	m.open("us-0")
+	if s := m.hubs["us-0"].Status(); len(s.Silent) != 1 {
 		t.Errorf("eu does not run and the status says %+v", s)
 	}
-	m2.wipe("us-0")
-	m2.startOnly("us-0")
-	m2.closed("us-0", "can only be told by eu", "weft hub open --region us --without eu")
-	m2.startOnly("eu-0")
-	m2.open("eu-0", "us-0") // eu was never given anything: nothing is lost
+	m.wipe("us-0")
+	m.startOnly("us-0")
+	m.closed("us-0", "can only be told by eu", "weft hub open --region us --without eu")
+	m.startOnly("eu-0")
+	m.open("eu-0", "us-0") // eu was never given anything: nothing is lost
 }
 
 // Whoever stopped in order, or was killed and runs in the same boot, opens while its peer is down.
 func TestRestartsOpenByEvidence(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
 	m.start()
 	m.tenant("acme")
@@ -170,6 +173,7 @@ func TestRestartsOpenByEvidence(t *testing.T) {
 
 // Without evidence a region waits for a peer, and an operator can do without its word.
 func TestOpenWithoutAPeer(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"), region("ap"))
 	m.start()
 	m.tenant("acme")
@@ -209,6 +213,7 @@ func TestOpenWithoutAPeer(t *testing.T) {
 // A region that opened by evidence and hears later that it lost data takes itself out of service; its next
 // start stays closed.
 func TestEvidenceIsContradictedLater(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
 	m.start()
 	m.tenant("acme")
@@ -229,6 +234,7 @@ func TestEvidenceIsContradictedLater(t *testing.T) {
 
 // What was stored after the fork of a rolled back store is told apart from what both have.
 func TestLossOfStreams(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"))
 	m.start()
 	m.tenant("acme")
@@ -278,6 +284,7 @@ func TestLossOfStreams(t *testing.T) {
 // Messages that limits took out are no loss, and a region's newest record must be there although others have
 // taken the stream's sequence further.
 func TestRemovedMessagesAreNoLoss(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	_, js := streamtest.Server(t).Stream(jetstream.StreamConfig{Name: subject.ControlStream, Subjects: []string{"own.>", "other.>"}, MaxMsgsPerSubject: 1})
 	h, s := &Hub{}, &session{js: js}
@@ -310,6 +317,7 @@ func TestRemovedMessagesAreNoLoss(t *testing.T) {
 
 // Two regions that are closed answer each other: no start waits for the other to be open.
 func TestClosedRegionsAnswerEachOther(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
 	m.start()
 	m.tenant("acme")
@@ -329,6 +337,7 @@ func TestClosedRegionsAnswerEachOther(t *testing.T) {
 
 // An open that fails half way is tried again until it succeeds.
 func TestOpenIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"))
 	m.start()
 	m.tenant("acme")

@@ -182,11 +182,11 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	h.reconcile(ctx)
-	h.linked.Store(true)
-	if err := h.setLinks(); err != nil {
+	if err := h.broker.OpenClients(); err != nil {
 		return err
 	}
-	if err := h.broker.OpenClients(); err != nil {
+	h.linked.Store(true)
+	if err := h.setLinks(); err != nil {
 		return err
 	}
 	if err := h.opts.Identity.Opened(h.opts.Server); err != nil {

@@ -9,6 +9,7 @@ import (
 // A rejoin that ends after any of its steps ends in the same good state when it is run again, or when the
 // region is started again.
 func TestInterruptedRejoin(t *testing.T) {
+	t.Parallel()
 	all := []string{"eu-0", "us-0", "ap-0"}
 	m := newTestMesh(t, region("eu"), region("us"), region("ap"))
 	m.start()
@@ -61,6 +62,7 @@ func TestInterruptedRejoin(t *testing.T) {
 
 // The gate goes on by itself when it sees that the control state has moved.
 func TestGateFollowsTheControlState(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
 	m.start()
 	m.settled("acme")
@@ -84,6 +86,7 @@ func TestGateFollowsTheControlState(t *testing.T) {
 
 // Two of three regions lose their stores at once: the third has everything, and they rejoin one after the other.
 func TestTwoRegionsLostAtOnce(t *testing.T) {
+	t.Parallel()
 	all := []string{"eu-0", "us-0", "ap-0"}
 	m := newTestMesh(t, region("eu"), region("us"), region("ap"))
 	m.start()
@@ -117,6 +120,7 @@ func TestTwoRegionsLostAtOnce(t *testing.T) {
 // A region that is put back to a copy from before its peer's rejoin lost nothing of its own, and still must not
 // read the peer's stream, which is another one now, as if it were the old.
 func TestRollbackBeforeAPeersRejoin(t *testing.T) {
+	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
 	m.start()
 	m.settled("acme")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
@@ -127,6 +128,9 @@ func (m *testMesh) open(names ...string) {
 		if !m.listens(name) {
 			m.t.Fatalf("%s is ready and lets no client in", name)
 		}
+		if m.gauge(name) != 0 {
+			m.t.Errorf("%s is open and its metric does not say so", name)
+		}
 	}
 }
 
@@ -151,6 +155,25 @@ func (m *testMesh) closed(name string, because ...string) {
 	if s := m.hubs[name].Status(); s.Open || s.Why == "" {
 		m.t.Fatalf("%s is closed and its status says %+v", name, s)
 	}
+	if m.gauge(name) != 1 {
+		m.t.Errorf("%s is closed and its metric does not say so", name)
+	}
+}
+
+// gauge is weft_hub_closed of a server.
+func (m *testMesh) gauge(name string) float64 {
+	m.t.Helper()
+	families, err := m.hubs[name].opts.Registerer.(*prometheus.Registry).Gather()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "weft_hub_closed" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	m.t.Fatal("no metric weft_hub_closed")
+	return 0
 }
 
 // listens says whether the client listener shakes hands.

@@ -203,7 +203,9 @@ func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held H
 	if msg.Subject == held.Subject && msg.Header.Get(header.MsgID) == held.ID {
 		return nil, nil
 	}
-	loss.Kind = LossDiffers
+	if reached {
+		loss.Kind = LossDiffers
+	}
 	return loss, nil
 }
 

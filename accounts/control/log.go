@@ -36,6 +36,7 @@ type Log struct {
 	ticker ticker
 	cancel context.CancelFunc
 	done   chan struct{}
+	made   time.Time // when the stream that is read was made; of the reading goroutine alone
 
 	state     atomic.Pointer[State]
 	heartbeat atomic.Int64 // unix nanoseconds of the own region's last heartbeat
@@ -190,6 +191,10 @@ func (l *Log) follow(ctx context.Context) {
 }
 
 func (l *Log) read(ctx context.Context) error {
+	created, err := l.created(ctx)
+	if err != nil {
+		return err
+	}
 	cons, err := l.opts.JS.OrderedConsumer(ctx, subject.ControlStream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
 	if err != nil {
 		return err
@@ -199,9 +204,14 @@ func (l *Log) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, it.Stop)
 	defer stop()
 	defer it.Stop()
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() { l.watchCreated(ctx, created, it.Stop) })
 	f := folder{log: l, work: l.State().clone(), published: l.opts.Now()}
 	for {
 		msg, err := it.Next()
@@ -210,6 +220,47 @@ func (l *Log) read(ctx context.Context) error {
 		}
 		if err := f.fold(msg); err != nil {
 			return err
+		}
+	}
+}
+
+// created is when the control stream was made. A stream that was made anew counts from one again.
+func (l *Log) created(ctx context.Context) (time.Time, error) {
+	s, err := l.opts.JS.Stream(ctx, subject.ControlStream)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at := s.CachedInfo().Created
+	if !l.made.Equal(at) && !l.made.IsZero() {
+		l.opts.Logger.Warn("the control stream was made anew, reading it from its beginning", zap.Time("made", at))
+		l.mu.Lock()
+		l.folded = 0
+		l.mu.Unlock()
+	}
+	l.made = at
+	return at, nil
+}
+
+// lookEvery is how often the reader looks whether the stream is still the one that it reads.
+const lookEvery = 3 * time.Second
+
+// watchCreated ends a reader whose stream was made anew, by a region that lost its store: an ordered consumer
+// that makes itself again goes on at its old sequence and would skip what the new stream has below it.
+func (l *Log) watchCreated(ctx context.Context, created time.Time, end func()) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		call, cancel := context.WithTimeout(ctx, lookEvery)
+		s, err := l.opts.JS.Stream(call, subject.ControlStream)
+		cancel()
+		if err == nil && !s.CachedInfo().Created.Equal(created) {
+			end()
+			return
 		}
 	}
 }

@@ -12,10 +12,13 @@ func newHubCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "hub --config FILE",
-		Short: "Run one server of a region",
+		Short: "Run one server of a region, or look after regions that lost data",
 		Long: `hub runs one server of a region: broker, links to the other regions, control state, admin API. A region has one
-server, or three with a hub each. Its keys come from "weft init".`,
-		Example: "  weft hub --config deploy/local/hub-eu.yaml",
+server, or three with a hub each. Its keys come from "weft init".
+
+A hub lets clients in once it knows that nothing is missing here that other regions were given. One that stays
+closed says why in "weft hub status"; "weft hub rejoin" brings it back.`,
+		Example: "  weft hub --config deploy/local/hub-eu.yaml\n  weft hub status\n  weft hub rejoin --region us",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.LoadHub(file, cmd.Flags())
@@ -31,5 +34,6 @@ server, or three with a hub each. Its keys come from "weft init".`,
 	}
 	cmd.Flags().StringVar(&file, "config", "", "YAML `file`; weft config print hub shows what it may say")
 	config.HubFlags(cmd.Flags())
+	cmd.AddCommand(newHubStatus(), newHubRejoin(), newHubOpen())
 	return cmd
 }

@@ -206,6 +206,7 @@ func readIDs(t *testing.T, data, tenant, url string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = js.DeleteConsumer(ctx, "EVENTS", info.Name) }() // an account has room for so many
 	ids := map[string]int{}
 	if info.NumPending == 0 {
 		return ids

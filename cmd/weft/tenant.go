@@ -53,6 +53,25 @@ func (a *adminFlags) client() (*adminclient.Client, error) {
 	return adminclient.New(a.data, urls)
 }
 
+// all are the admin addresses of every server that is known.
+func (a *adminFlags) all() ([]string, error) {
+	if len(a.admin) > 0 {
+		return a.admin, nil
+	}
+	m, err := meshfile.Read(a.data)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for _, r := range m.Regions {
+		if len(r.Admins) == 0 {
+			urls = append(urls, r.Admin)
+		}
+		urls = append(urls, r.Admins...)
+	}
+	return urls, nil
+}
+
 func newTenantCommand() *cobra.Command {
 	var a adminFlags
 	cmd := &cobra.Command{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -59,18 +60,28 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 
 func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
 	debug.SetGCPercent(200) // the brokers hold many small long-lived objects: marking them half as often is worth the memory
-	start, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
 	began := time.Now()
-	mesh, err := app.StartMesh(start, o)
+	mesh, err := app.StartMesh(ctx, o)
 	if err != nil {
 		return err
 	}
 	printReady(o.Say, o, time.Since(began))
+	run, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-mesh.Failed():
+			cancel(err)
+		case <-run.Done():
+		}
+	}()
 	if demo {
-		err = mesh.Demo(ctx)
+		err = mesh.Demo(run)
 	} else {
-		<-ctx.Done()
+		<-run.Done()
+	}
+	if failed := context.Cause(run); failed != nil && !errors.Is(failed, context.Canceled) {
+		err = errorWithHint(failed, "start it again with the same --data")
 	}
 	fmt.Fprintln(o.Say, "stopping: relays drain, then the regions close")
 	stop, done := context.WithTimeout(context.Background(), 20*time.Second)

@@ -150,7 +150,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		res.Close()
 		return nil, &fault.Error{Op: "broker.start", Kind: fault.Invalid, Code: "server_refused", Detail: "the server refuses its options", Err: err}
 	}
-	logs := &serverLog{log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
+	logs := &serverLog{held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
 	if err := b.await(ctx, s, logs); err != nil {
 		s.Shutdown()
@@ -179,8 +179,10 @@ func (b *Broker) OpenClients() error {
 		return err
 	}
 	defer release()
-	if b.opts.held.Swap(false) {
+	if b.opts.held.Load() {
+		// Before anybody uses the accounts: the server reads some of what this writes without a lock.
 		b.eachTenant(r, (*running).letLinks)
+		b.opts.held.Store(false)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 // first fatal message, which the server does not return as an error.
 type serverLog struct {
 	log   *zap.Logger
+	held  *atomic.Bool // links are refused on purpose
 	first atomic.Pointer[string]
 }
 
@@ -48,6 +49,9 @@ func (l *serverLog) say(level zapcore.Level, msg string) {
 		if strings.Contains(msg, normal) {
 			level = zap.DebugLevel
 		}
+	}
+	if refused := strings.Contains(msg, "maximum account active connections exceeded"); refused && (l.held.Load() || strings.Contains(msg, "Leafnode Error")) {
+		level = zap.DebugLevel // a link of a tenant to a region that is not open, on either end
 	}
 	l.log.Log(level, msg)
 }

@@ -26,7 +26,8 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// RunHub runs one hub process until ctx ends.
+// RunHub runs one hub process until ctx ends, or until the hub says that it must be started again: then the
+// error tells why, and a supervisor's restart is all that is needed.
 func RunHub(ctx context.Context, c *config.Hub, log *zap.Logger) error {
 	tel, err := telemetry.New(c.Listen.Metrics, log)
 	if err != nil {
@@ -45,10 +46,18 @@ func RunHub(ctx context.Context, c *config.Hub, log *zap.Logger) error {
 	if err := h.Start(start); err != nil {
 		return err
 	}
-	log.Info("hub ready", zap.String("region", c.Region), zap.String("origin", h.Origin().String()), zap.String("nats", c.Listen.Nats))
-	<-ctx.Done()
+	if why := h.Ready(); why != nil {
+		log.Warn("hub runs and is closed", zap.String("region", c.Region), zap.String("origin", h.Origin().String()), zap.String("why", why.Error()))
+	} else {
+		log.Info("hub ready", zap.String("region", c.Region), zap.String("origin", h.Origin().String()), zap.String("nats", c.Listen.Nats))
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-h.Failed():
+	}
 	log.Info("hub stopping")
-	return stopWithin(15*time.Second, h.Stop)
+	return errors.Join(failed, stopWithin(15*time.Second, h.Stop))
 }
 
 // RunRelay runs one relay process until ctx ends, then drains it.

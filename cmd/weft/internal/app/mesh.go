@@ -42,6 +42,10 @@ type Mesh struct {
 	began   time.Time
 	regions []*region
 	unlock  func()
+	failed  chan error    // the first hub that has to end
+	ended   chan struct{} // closed by Stop
+	end     sync.Once
+	follow  sync.WaitGroup
 }
 
 // region is one region of the mesh in this process.
@@ -68,9 +72,12 @@ func (o *MeshOptions) addr(region int, of int) string {
 	return fmt.Sprintf("127.0.0.1:%d", o.port(region, of))
 }
 
+// stepTime bounds each part of a start; a region that lost data waits for its operator as long as it takes.
+const stepTime = 90 * time.Second
+
 // StartMesh brings the mesh up and returns when every region is ready and mesh.json is written.
 func StartMesh(ctx context.Context, o MeshOptions) (m *Mesh, err error) {
-	m = &Mesh{opts: o, began: time.Now()}
+	m = &Mesh{opts: o, began: time.Now(), failed: make(chan error, 1), ended: make(chan struct{})}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -91,18 +98,65 @@ func StartMesh(ctx context.Context, o MeshOptions) (m *Mesh, err error) {
 	if err := m.identity(); err != nil {
 		return m, err
 	}
-	if err := m.startHubs(ctx); err != nil {
+	hubs, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	if err := m.startHubs(hubs); err != nil {
 		return m, err
 	}
-	tenants, err := m.ensureTenants(ctx)
+	if err := m.awaitOpen(ctx); err != nil {
+		return m, err
+	}
+	rest, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	tenants, err := m.ensureTenants(rest)
 	if err != nil {
 		return m, err
 	}
-	if err := m.startRelays(ctx); err != nil {
+	if err := m.startRelays(rest); err != nil {
 		return m, err
 	}
 	return m, m.writeFile(tenants)
 }
+
+// awaitOpen waits until every region is open. A region that lost data needs an operator, who finds the admin
+// APIs through mesh.json.
+func (m *Mesh) awaitOpen(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	told := map[string]string{}
+	for {
+		waiting := false
+		for _, r := range m.regions {
+			for s, h := range r.hubs {
+				why := h.Ready()
+				if why == nil {
+					continue
+				}
+				waiting = true
+				if name := fmt.Sprintf("%s-%d", r.name, s); h.Status().Waits() && told[name] != why.Error() {
+					told[name] = why.Error()
+					m.say("region %s: %v", r.name, why)
+					if err := m.writeFile(nil); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-m.Failed():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// Failed delivers why the mesh has to be started again; most never use it.
+func (m *Mesh) Failed() <-chan error { return m.failed }
 
 func (o *MeshOptions) validate() error {
 	switch {
@@ -179,6 +233,7 @@ func (m *Mesh) startHubs(ctx context.Context) error {
 				return err
 			}
 			r.hubs = append(r.hubs, h)
+			m.follow.Go(func() { m.listen(h) })
 		}
 	}
 	var wg sync.WaitGroup
@@ -201,6 +256,18 @@ func (m *Mesh) startHubs(ctx context.Context) error {
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+// listen passes on why a hub has to end.
+func (m *Mesh) listen(h *hub.Hub) {
+	select {
+	case err := <-h.Failed():
+		select {
+		case m.failed <- err:
+		default:
+		}
+	case <-m.ended:
+	}
 }
 
 // home is the hub that adds tenants.
@@ -273,8 +340,12 @@ func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
 func (m *Mesh) writeFile(tenants []meshfile.Tenant) error {
 	f := &meshfile.Mesh{CA: filepath.Join("pki", "ca.pem"), Tenants: tenants}
 	for i, r := range m.regions {
+		var admins []string
+		for s := range r.hubs {
+			admins = append(admins, "https://"+m.opts.addr(i, portAdmin+s))
+		}
 		f.Regions = append(f.Regions, meshfile.Region{
-			Name: r.name, Origin: r.hubs[0].Origin().String(), Relay: "https://" + m.opts.addr(i, portRelay),
+			Admins: admins, Name: r.name, Origin: r.hubs[0].Origin().String(), Relay: "https://" + m.opts.addr(i, portRelay),
 			NATS: "tls://" + m.opts.addr(i, portNats), Admin: "https://" + m.opts.addr(i, portAdmin), Metrics: "http://" + m.opts.addr(i, portMetrics),
 		})
 	}
@@ -283,6 +354,8 @@ func (m *Mesh) writeFile(tenants []meshfile.Tenant) error {
 
 // Stop takes the mesh down: relays drain first, then the hubs stop, all regions side by side.
 func (m *Mesh) Stop(ctx context.Context) error {
+	m.end.Do(func() { close(m.ended) })
+	m.follow.Wait()
 	err := meshfile.Remove(m.opts.Data)
 	err = errors.Join(err, m.each(func(r *region) error {
 		if r.relay == nil {

@@ -30,12 +30,14 @@ type Mesh struct {
 
 // Region is where one region of the mesh listens.
 type Region struct {
-	Name    string `json:"name"`
-	Origin  string `json:"origin"`  // the live origin, such as "eu_1"
-	Relay   string `json:"relay"`   // https://host:port
-	NATS    string `json:"nats"`    // tls://host:port
-	Admin   string `json:"admin"`   // https://host:port
-	Metrics string `json:"metrics"` // http://host:port
+	Name   string `json:"name"`
+	Origin string `json:"origin"` // the live origin, such as "eu_1"
+	Relay  string `json:"relay"`  // https://host:port
+	NATS   string `json:"nats"`   // tls://host:port
+	Admin  string `json:"admin"`  // https://host:port
+	// Admins are the admin APIs of all servers of the region; absent in files of older versions.
+	Admins  []string `json:"admins,omitempty"`
+	Metrics string   `json:"metrics"` // http://host:port
 }
 
 // Tenant is a tenant of whom this machine holds producer and consumer credentials.
