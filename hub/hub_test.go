@@ -211,7 +211,9 @@ func (m *testMesh) events(server, tenant string) map[string]int {
 	ids := map[string]int{}
 	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
 	defer cancel()
-	cons, err := ten.openSession().js.OrderedConsumer(ctx, "EVENTS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject.Events()}})
+	cons, err := ten.openSession().js.OrderedConsumer(ctx, "EVENTS", jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject.Events()}, InactiveThreshold: time.Second, // a poll must not use up the consumers of the tenant
+	})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -162,16 +162,13 @@ func (h *Hub) sharedTenants() []sharedTenant {
 		if ten == nil || ten.openSession() == nil || !t.In(h.opts.Identity.Region) {
 			continue
 		}
-		h.mu.Lock()
-		made := ten.stream
-		h.mu.Unlock()
 		s := sharedTenant{name: t.Name, session: ten.openSession()}
 		for _, p := range h.opts.Peers {
 			if t.In(p.Name) {
 				s.peers = append(s.peers, p.Name)
 			}
 		}
-		if made && len(s.peers) > 0 {
+		if len(s.peers) > 0 { // a server that has just come to lead may not know yet that the stream is there
 			out = append(out, s)
 		}
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -82,12 +83,13 @@ func (m *testMesh) deletable(server, tenant string) {
 		m.t.Fatal(err)
 	}
 	cfg.DenyDelete = false
-	if err := s.js.DeleteStream(m.t.Context(), subject.EventsStream); err != nil {
-		m.t.Fatal(err)
-	}
-	if _, err := s.js.CreateStream(m.t.Context(), *cfg); err != nil {
-		m.t.Fatal(err)
-	}
+	streamtest.Eventually(m.t, 20*time.Second, func() (bool, string) { // the server removes the old files on the side
+		if err := s.js.DeleteStream(m.t.Context(), subject.EventsStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false, err.Error()
+		}
+		_, err := s.js.CreateStream(m.t.Context(), *cfg)
+		return err == nil, fmt.Sprint(err)
+	})
 }
 
 // all is every event of a region by id, with all its copies.

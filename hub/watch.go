@@ -34,9 +34,16 @@ const (
 // source that never connected.
 func (h *Hub) watchLoop(ctx context.Context) {
 	var controlWatch watched
+	led := false
 	for wait := firstWatch; ; {
 		if h.leads() {
+			if !led {
+				h.touch() // a server that only follows makes no streams and does not know which are there
+			}
+			led = true
 			h.watchAll(ctx, &controlWatch)
+		} else {
+			led = false
 		}
 		wait = min(2*wait, h.opts.WatchEvery)
 		timer := time.NewTimer(wait)
