@@ -26,11 +26,15 @@ func (u *Uplink) reserve(msgs []Message) (n int64, ok bool) {
 	if n == 0 {
 		return 0, true
 	}
-	if now := u.remote.Add(n); now > n && now > int64(u.s.Window)*remoteWindows {
-		u.remote.Add(-n)
-		return 0, false
+	for {
+		before := u.remote.Load()
+		if before > 0 && before+n > int64(u.s.Window)*remoteWindows {
+			return 0, false
+		}
+		if u.remote.CompareAndSwap(before, before+n) {
+			return n, true
+		}
 	}
-	return n, true
 }
 
 // pending says whether a result is a success only if another region has the event too.
