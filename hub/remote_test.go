@@ -120,6 +120,22 @@ func TestConfirmedByOneOfTwo(t *testing.T) {
 	}
 }
 
+// A region of three servers: any of them answers the relay, and any of the peer's tells what it holds.
+func TestConfirmedByThreeServers(t *testing.T) {
+	m := newTestMesh(t, identity.Region{Name: "eu", Servers: 1, Weight: 1}, identity.Region{Name: "us", Servers: 3, Weight: 1})
+	m.start()
+	m.tenant("acme")
+	for from, o := range map[string]subject.Origin{"eu-0": m.hubs["eu-0"].Origin(), "us-1": m.hubs["us-0"].Origin()} {
+		pub := m.publisher(from, "acme")
+		for i := range 20 {
+			ack := store(t, pub, eventSubject(o, subject.Global, i), fmt.Sprintf("%s-%d", from, i))
+			if r, d := confirmed(t, pub, o, ack.Sequence, 10*time.Second); r.Seq < ack.Sequence {
+				t.Fatalf("event %d of %s: %+v after %s", i, from, r, d)
+			}
+		}
+	}
+}
+
 // What no other region can confirm is not confirmed by what was stored after it.
 func TestNotConfirmable(t *testing.T) {
 	m := newTestMesh(t, regionsOfOne("eu", "us")...)

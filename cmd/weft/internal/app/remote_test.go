@@ -176,6 +176,39 @@ func BenchmarkRemoteAck(b *testing.B) {
 	}
 }
 
+// BenchmarkRemoteAckBatches is the rate of batches of 100 from 16 senders, in turns: what waits must not stop what comes.
+func BenchmarkRemoteAckBatches(b *testing.B) {
+	const senders, batch, each = 16, 100, 5
+	p := newPair(b, 5*time.Second)
+	took := map[string]time.Duration{}
+	rounds := 0
+	for b.Loop() {
+		rounds++
+		for _, kind := range []string{"plain.x", "safe.x"} {
+			begin := time.Now()
+			var all sync.WaitGroup
+			for range senders {
+				all.Go(func() {
+					for range each {
+						events := make([][]byte, batch)
+						for i := range events {
+							events[i] = remoteEvent(fmt.Sprintf("c-%d", p.next.Add(1)), kind)
+						}
+						if _, err := p.client.Send(b.Context(), events); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			took[kind] += time.Since(begin)
+		}
+	}
+	n := float64(rounds * senders * batch * each)
+	b.ReportMetric(n/took["plain.x"].Seconds(), "stored-events/s")
+	b.ReportMetric(n/took["safe.x"].Seconds(), "remote-events/s")
+}
+
 func (p *pair) volley(b *testing.B, senders int, kind, want string) []time.Duration {
 	out := make([]time.Duration, senders)
 	var all sync.WaitGroup
