@@ -109,9 +109,9 @@ func TestJSONNames(t *testing.T) {
 	}{
 		{accounts.Tenant{Name: "acme", State: accounts.Active, Account: "A", JWT: "j", SigningSeed: "s", Limits: accounts.Limits{1, 2, 3, 4, 5, 6, 7}, Regions: []string{"eu"}, CreatedAt: at},
 			`{"name":"acme","state":"active","account":"A","jwt":"j","signing_seed":"s","limits":{"disk_bytes":1,"max_payload":2,"streams":3,"consumers":4,"connections":5,"subscriptions":6,"leaf_connections":7},"regions":["eu"],"created_at":"2026-01-02T03:04:05Z"}`},
-		{accounts.Routes{Tenant: "acme", Topics: []accounts.Topic{{Name: "bets", Class: "critical", Scope: "g", Retention: accounts.Duration(168 * time.Hour), Home: "forward", Key: "/k", MaxEventAge: accounts.Duration(time.Hour), Producers: []string{"p"}, Consumers: []string{"c"}}},
+		{accounts.Routes{Tenant: "acme", Topics: []accounts.Topic{{Name: "bets", Class: "critical", Scope: "g", Retention: accounts.Duration(168 * time.Hour), Home: "forward", Ack: "remote", Key: "/k", MaxEventAge: accounts.Duration(time.Hour), Producers: []string{"p"}, Consumers: []string{"c"}}},
 			Rules: []accounts.Rule{{Type: "bet.*", Topic: "bets"}}, Default: "bets"},
-			`{"tenant":"acme","topics":[{"name":"bets","class":"critical","scope":"g","retention":"168h","home":"forward","key":"/k","max_event_age":"1h","producers":["p"],"consumers":["c"]}],"rules":[{"type":"bet.*","topic":"bets"}],"default":"bets"}`},
+			`{"tenant":"acme","topics":[{"name":"bets","class":"critical","scope":"g","retention":"168h","home":"forward","ack":"remote","key":"/k","max_event_age":"1h","producers":["p"],"consumers":["c"]}],"rules":[{"type":"bet.*","topic":"bets"}],"default":"bets"}`},
 		{accounts.RegionInfo{Name: "eu", Epoch: 2, Weight: 1.5, Replicas: 3, Ack: "stored", RelaxedCritical: true},
 			`{"name":"eu","epoch":2,"weight":1.5,"replicas":3,"ack":"stored","relaxed_critical":true}`},
 		{accounts.TenantStatus{Tenant: "acme", Region: "eu", Ready: true, Problem: "p", Stored: true},
@@ -162,6 +162,9 @@ func TestRoutesValidate(t *testing.T) {
 		{func(r *accounts.Routes) { r.Topics[0].Retention = 0 }, `topics[0] "events": retention: 0s is not more than 0 and at most 87600h`},
 		{func(r *accounts.Routes) { r.Topics[0].Home = "away" }, `topics[0] "events": home: "away" is neither forward nor local`},
 		{func(r *accounts.Routes) { r.Topics[0].Home, r.Topics[0].Scope = "forward", "l" }, `topics[0] "events": home: a regional topic never leaves its region, so its home must be local`},
+		{func(r *accounts.Routes) { r.Topics[0].Ack = accounts.AckRemote }, ""},
+		{func(r *accounts.Routes) { r.Topics[0].Ack = accounts.AckStored }, `topics[0] "events": ack: "stored" is not remote; leave it out for what the region gives`},
+		{func(r *accounts.Routes) { r.Topics[0].Ack, r.Topics[0].Scope = "remote", "l" }, `topics[0] "events": ack: a regional topic never leaves its region, so no other region can confirm its events`},
 		{func(r *accounts.Routes) { r.Topics[0].MaxEventAge = -1 }, `topics[0] "events": max_event_age: -1ns is negative`},
 		{func(r *accounts.Routes) { r.Topics[0].Key = "key" }, `topics[0] "events": key: "key" does not begin with /`},
 		{func(r *accounts.Routes) { r.Topics[0].Key = "/a~2" }, `topics[0] "events": key: "/a~2": ~ is followed by neither 0 nor 1`},
@@ -192,5 +195,23 @@ func TestRoutesValidate(t *testing.T) {
 		if f, ok := err.(*fault.Error); !ok || f.Kind != fault.Invalid || f.Code != "invalid_routes" || f.Detail != tc.want { //nolint:errorlint // exactly this type
 			t.Errorf("got  %v\nwant %s", err, tc.want)
 		}
+	}
+}
+
+func TestRemoteAcksNeedASecondRegion(t *testing.T) {
+	r := accounts.DefaultRoutes("acme")
+	if err := r.ValidateIn(1); err != nil {
+		t.Error(err)
+	}
+	r.Topics[0].Ack = accounts.AckRemote
+	if err := r.ValidateIn(2); err != nil {
+		t.Error(err)
+	}
+	if err := r.ValidateIn(1); fault.CodeOf(err) != "invalid_routes" || !strings.Contains(err.Error(), `topics[0] "events": ack: the tenant lives in one region`) {
+		t.Error(err)
+	}
+	r.Default = "none"
+	if err := r.ValidateIn(2); fault.CodeOf(err) != "invalid_routes" {
+		t.Error(err)
 	}
 }

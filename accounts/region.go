@@ -2,10 +2,11 @@ package accounts
 
 import "github.com/weft-mesh/weft/streams/subject"
 
-// The ack modes of a region: what a 2xx of its relays guarantees.
+// The ack modes: what a 2xx guarantees. A region gives one of the first two; a topic may ask for the third.
 const (
 	AckStored      = "stored"       // a quorum has it in memory or page cache
 	AckStoredFsync = "stored-fsync" // a quorum has it on disk
+	AckRemote      = "remote"       // a second region has stored it too, each of them as the region's own mode says
 )
 
 // RegionInfo is what the mesh knows of one region.

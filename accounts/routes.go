@@ -29,6 +29,20 @@ func (r Routes) Validate() error {
 	return nil
 }
 
+// ValidateIn is Validate for a tenant that lives in so many regions: what asks for a second region needs one.
+func (r Routes) ValidateIn(regions int) error {
+	if err := r.Validate(); err != nil || regions > 1 {
+		return err
+	}
+	for i := range r.Topics {
+		if r.Topics[i].Remote() {
+			return fault.New("routes.validate", fault.Invalid, "invalid_routes",
+				"topics[%d] %q: ack: the tenant lives in one region, so no other region can confirm its events", i, r.Topics[i].Name)
+		}
+	}
+	return nil
+}
+
 func (r Routes) check() error {
 	switch {
 	case !ValidName(r.Tenant):
@@ -90,6 +104,10 @@ func (t *Topic) check() error {
 		return fmt.Errorf("home: %.40q is neither forward nor local", t.Home)
 	case t.Home == Forward && t.Scope == ScopeRegional:
 		return fmt.Errorf("home: a regional topic never leaves its region, so its home must be local")
+	case t.Ack != "" && t.Ack != AckRemote:
+		return fmt.Errorf("ack: %.40q is not remote; leave it out for what the region gives", t.Ack)
+	case t.Remote() && t.Scope == ScopeRegional:
+		return fmt.Errorf("ack: a regional topic never leaves its region, so no other region can confirm its events")
 	case t.MaxEventAge < 0:
 		return fmt.Errorf("max_event_age: %s is negative", t.MaxEventAge)
 	}

@@ -37,11 +37,15 @@ type Topic struct {
 	Scope       string   `json:"scope"` // ScopeGlobal or ScopeRegional
 	Retention   Duration `json:"retention"`
 	Home        Home     `json:"home"`
+	Ack         string   `json:"ack,omitempty"`           // AckRemote, or empty: what the region gives
 	Key         string   `json:"key,omitempty"`           // JSON pointer of the routing key; empty means DefaultKey
 	MaxEventAge Duration `json:"max_event_age,omitempty"` // how old occurred_at may be; zero means Retention
 	Producers   []string `json:"producers,omitempty"`     // who may send; empty means all
 	Consumers   []string `json:"consumers,omitempty"`     // who may read; empty means all
 }
+
+// Remote says whether a 2xx for an event of the topic means that another region has it too.
+func (t *Topic) Remote() bool { return t.Ack == AckRemote }
 
 // KeyPointer is the JSON pointer of the routing key.
 func (t *Topic) KeyPointer() string {

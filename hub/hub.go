@@ -59,6 +59,8 @@ type Hub struct {
 	noted   *epochs     // epochs of peers that the control state may not name yet
 	repairs *repairs
 
+	remotes *remotes // loops behind remote acknowledgements
+
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
 
@@ -90,7 +92,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
-		gate: newGate(), repairs: newRepairs(), failed: make(chan error, 1),
+		gate: newGate(), repairs: newRepairs(), remotes: newRemotes(), failed: make(chan error, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
@@ -222,6 +224,7 @@ func (h *Hub) Stop(ctx context.Context) error {
 			h.cancel()
 		}
 		h.loops.Wait()
+		h.remotes.stop()
 		h.mu.Lock()
 		for _, t := range h.tenants {
 			t.close()

@@ -113,7 +113,7 @@ func (h *Hub) checkSpec(spec *TenantSpec) error {
 	}
 	if spec.Routes != nil {
 		spec.Routes.Tenant = spec.Name
-		if err := spec.Routes.Validate(); err != nil {
+		if err := spec.Routes.ValidateIn(h.regionCount(spec.Regions)); err != nil {
 			return err
 		}
 	}
@@ -219,11 +219,12 @@ func (h *Hub) SetRoutes(ctx context.Context, name string, routes accounts.Routes
 	if err := h.requireOpen("tenant.routes"); err != nil {
 		return nil, err
 	}
-	if _, ok := h.state.State().Tenant(name); !ok {
+	t, ok := h.state.State().Tenant(name)
+	if !ok {
 		return nil, fault.New("tenant.routes", fault.NotFound, "no_such_tenant", "there is no tenant %q", name)
 	}
 	routes.Tenant = name
-	if err := routes.Validate(); err != nil {
+	if err := routes.ValidateIn(h.regionCount(t.Regions)); err != nil {
 		return nil, err
 	}
 	return &routes, h.state.Put(ctx, control.KindRoutes, name, routes, by)

@@ -86,6 +86,7 @@ func (h *Hub) digests(s *session, seqs []uint64) original.Response {
 			d.Error = original.Unavailable
 		default:
 			d.EventID = msg.Header.Get(header.MsgID)
+			d.Origin, d.Sourced = whereFrom(msg)
 			sum, derr := event.Digest(msg.Data)
 			if d.Digest = hex.EncodeToString(sum[:]); derr != nil {
 				d.Digest, d.Error = "", original.Unavailable

@@ -182,7 +182,7 @@ func (h *Hub) openTenant(t *tenancy) error {
 	if err != nil {
 		return err
 	}
-	if err := h.serveDigests(s); err != nil {
+	if err := errors.Join(h.serveDigests(s), h.serveRemote(t, s)); err != nil {
 		s.conn.Close()
 		return err
 	}

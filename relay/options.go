@@ -44,6 +44,7 @@ type Limits struct {
 	Window        int           // events in flight for each tenant
 	AckTimeout    time.Duration // for the acknowledgement of an event
 	DigestTimeout time.Duration // for the comparison of a request's duplicates
+	RemoteTimeout time.Duration // for the confirmation of another region, where topics ask for it
 }
 
 // Options of a Relay.
@@ -73,7 +74,7 @@ func DefaultOptions() Options {
 		Limits: Limits{
 			BodyBytes: in.BodyBytes, BatchEvents: in.BatchEvents, HeaderBytes: 16 << 10, Streams: 250,
 			ReadTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-			Window: up.Window, AckTimeout: up.AckTimeout, DigestTimeout: up.DigestTimeout,
+			Window: up.Window, AckTimeout: up.AckTimeout, DigestTimeout: up.DigestTimeout, RemoteTimeout: up.RemoteTimeout,
 		},
 		Logger: zap.NewNop(),
 		Now:    time.Now,
@@ -115,7 +116,7 @@ func (o *Options) validate() error {
 		return bad("options", "Control, Connect, Sealer, Logger and Now must be set")
 	case l.BodyBytes < 1 || l.BatchEvents < 1 || l.HeaderBytes < 1 || l.Streams < 1:
 		return bad("limits", "BodyBytes, BatchEvents, HeaderBytes and Streams must be positive")
-	case l.ReadTimeout <= 0 || l.IdleTimeout <= 0 || l.AckTimeout <= 0 || l.DigestTimeout <= 0:
+	case l.ReadTimeout <= 0 || l.IdleTimeout <= 0 || l.AckTimeout <= 0 || l.DigestTimeout <= 0 || l.RemoteTimeout <= 0:
 		return bad("limits", "timeouts must be positive")
 	}
 	return nil

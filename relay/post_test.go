@@ -52,10 +52,10 @@ type answer struct {
 	Stored, Duplicates, Forwarded int
 	Rejected, Unavailable         int
 	Results                       []struct {
-		Index                                         int
-		EventID                                       string `json:"event_id"`
-		Status, Code, Detail, Pointer, Region, Stream string
-		Seq                                           uint64
+		Index                                              int
+		EventID                                            string `json:"event_id"`
+		Status, Code, Detail, Pointer, Region, Stream, Ack string
+		Seq                                                uint64
 	}
 }
 

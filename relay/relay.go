@@ -61,6 +61,7 @@ func (r *Relay) assemble() (err error) {
 	up := uplink.DefaultOptions()
 	up.Region, up.Connect, up.Logger, up.Now = r.o.Origin, r.o.Connect, r.o.Logger, r.o.Now
 	up.Window, up.AckTimeout, up.DigestTimeout = r.o.Limits.Window, r.o.Limits.AckTimeout, r.o.Limits.DigestTimeout
+	up.RemoteTimeout = r.o.Limits.RemoteTimeout
 	if r.pool, err = uplink.New(up); err != nil {
 		return err
 	}
@@ -114,8 +115,8 @@ func (r *Relay) newServer() *http.Server {
 		Protocols:         protocols,
 		ReadHeaderTimeout: l.ReadTimeout,
 		ReadTimeout:       l.ReadTimeout,
-		// a request may be read, wait for its acknowledgements and for the comparison of its duplicates
-		WriteTimeout:   2*l.ReadTimeout + 2*l.AckTimeout + 2*l.DigestTimeout,
+		// a request may be read, wait for its acknowledgements, the comparison of its duplicates and another region
+		WriteTimeout:   2*l.ReadTimeout + 2*l.AckTimeout + 2*l.DigestTimeout + 2*l.RemoteTimeout,
 		IdleTimeout:    l.IdleTimeout,
 		MaxHeaderBytes: l.HeaderBytes,
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: l.Streams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
@@ -257,7 +258,7 @@ func (r *Relay) Stop(ctx context.Context) error {
 }
 
 // drainTime is how long Run lets requests finish: longer than the slowest of them may take.
-const drainTime = 15 * time.Second
+const drainTime = 20 * time.Second
 
 // Run starts the relay, serves until ctx ends, and stops it.
 func (r *Relay) Run(ctx context.Context) error {

@@ -215,6 +215,9 @@ func (r *rig) serveDigests() {
 				if stored, err := s.GetMsg(ctx, seq); err == nil {
 					sum, _ := event.Digest(stored.Data)
 					d = original.Digest{Seq: seq, EventID: stored.Header.Get(header.MsgID), Digest: hex.EncodeToString(sum[:])}
+					if e, err := subject.Parse(stored.Subject); err == nil && e.Scope == subject.Global {
+						d.Origin = e.Origin.String()
+					}
 				}
 			}
 			a.Digests = append(a.Digests, d)

@@ -51,14 +51,14 @@ func Owner() Permissions {
 	}
 }
 
-// Relay is a relay in a tenant's account: publishes events to every region and asks for the digests of
-// originals. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
+// Relay is a relay in a tenant's account: publishes events to every region, asks for the digests of
+// originals and whether another region has an event. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
 func Relay(region, relayID string) Permissions {
 	if !ValidID(relayID) {
 		return Permissions{}
 	}
 	return Permissions{
-		Publish:   []string{"evt.*.*.*.*.>", digestAnywhere},
+		Publish:   []string{"evt.*.*.*.*.>", digestAnywhere, remoteAnywhere},
 		Subscribe: []string{RelayInbox(region, relayID) + ".>"},
 	}
 }
@@ -119,11 +119,11 @@ func Service(self subject.Origin) Permissions {
 		Publish: []string{
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
-			"weft.*.position", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
+			"weft.*.position", "weft.*.held", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",
-			subject.Digest(self.Region), subject.Credential(self.Region),
+			subject.Digest(self.Region), subject.Remote(self.Region), subject.Held(self.Region), subject.Credential(self.Region),
 			subject.Position(self.Region), subject.Rejoin(self.Region, "*"), subject.Repair(self.Region, "*"),
 			"$JS.EVENT.ADVISORY.>",
 		},
@@ -152,8 +152,11 @@ func ValidID(s string) bool {
 	})
 }
 
-// digestAnywhere is subject.Digest of every region.
-const digestAnywhere = "weft.*.digest"
+// subject.Digest and subject.Remote of every region.
+const (
+	digestAnywhere = "weft.*.digest"
+	remoteAnywhere = "weft.*.remote"
+)
 
 func api(requests ...string) []string {
 	out := make([]string, len(requests))

@@ -11,7 +11,7 @@ type Family struct {
 	Stream     string
 	All        func(subject.Origin) string  // everything that an origin writes
 	Replicated func(subject.Origin) string  // what of it the others source
-	Services   []func(region string) string // of the hub at region, for the hubs of others
+	Services   []func(region string) string // of the hub at region, for the hubs and relays of others
 	Notices    []func(region, who string) string
 }
 
@@ -19,7 +19,7 @@ type Family struct {
 func EventsFamily() Family {
 	return Family{
 		Stream: subject.EventsStream, All: subject.OfOrigin, Replicated: subject.Replicated,
-		Services: []func(string) string{subject.Digest},
+		Services: []func(string) string{subject.Digest, subject.Remote, subject.Held},
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,7 @@ type item struct {
 	Status  string `json:"status"`
 	Region  string `json:"region"`
 	Seq     uint64 `json:"seq"`
+	Ack     string `json:"ack"` // empty: the whole answer's
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 	Pointer string `json:"pointer"`
@@ -152,7 +154,7 @@ func (r *run) settle(i int, it item, ack string) {
 	res.Status, res.Code, res.Detail, res.Pointer = Status(it.Status), it.Code, it.Detail, it.Pointer
 	res.Region, res.Seq = it.Region, it.Seq
 	if res.Settled() {
-		res.Ack = ack
+		res.Ack = cmp.Or(it.Ack, ack)
 	}
 }
 

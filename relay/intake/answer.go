@@ -23,7 +23,7 @@ func (h *Handler) answerOne(w http.ResponseWriter, x *exchange) (int, string) {
 	b := append(x.out[:0], `{"event_id":`...)
 	b = appendString(b, o.eventID)
 	b = o.appendPlace(b)
-	b = appendMember(b, "ack", o.region.Ack)
+	b = appendMember(b, "ack", o.ack)
 	x.out = append(b, '}', '\n')
 	write(w, typeJSON, http.StatusAccepted, x.out)
 	return http.StatusAccepted, codeOK
@@ -67,7 +67,7 @@ type results struct {
 	outcomes                                             []outcome
 	all                                                  bool
 	stored, duplicates, forwarded, rejected, unavailable int
-	ack                                                  string // the weakest of all that are stored, "" for none
+	ack                                                  string // what holds for all that are stored, "" for none
 }
 
 func summarize(outcomes []outcome, all bool) results {
@@ -86,11 +86,31 @@ func summarize(outcomes []outcome, all bool) results {
 		default:
 			s.unavailable++
 		}
-		if o.done() && s.ack != accounts.AckStored {
-			s.ack = o.region.Ack
+	}
+	s.ack = commonAck(outcomes)
+	return s
+}
+
+// commonAck is what holds for every event that is stored. An event that a second region has is on disk only if
+// its own region's acknowledgements say so.
+func commonAck(outcomes []outcome) string {
+	some, remote, synced := false, true, true
+	for i := range outcomes {
+		if o := &outcomes[i]; o.done() {
+			some = true
+			remote = remote && o.ack == accounts.AckRemote
+			synced = synced && o.region.Ack == accounts.AckStoredFsync
 		}
 	}
-	return s
+	switch {
+	case !some:
+		return ""
+	case remote:
+		return accounts.AckRemote
+	case synced:
+		return accounts.AckStoredFsync
+	}
+	return accounts.AckStored
 }
 
 // append writes the members without the braces around them.
@@ -121,16 +141,20 @@ func (s *results) append(b []byte) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = o.append(b, i)
+		b = o.append(b, i, s.ack)
 	}
 	return append(b, ']')
 }
 
-func (o *outcome) append(b []byte, index int) []byte {
+// append writes one result; its ack only where it is another than the whole answer's.
+func (o *outcome) append(b []byte, index int, ack string) []byte {
 	b = append(b, `{"index":`...)
 	b = strconv.AppendInt(b, int64(index), 10)
 	b = appendMember(b, "event_id", o.eventID)
 	b = o.appendPlace(b)
+	if o.done() && o.ack != ack {
+		b = appendMember(b, "ack", o.ack)
+	}
 	if o.why != nil {
 		b = appendMember(b, "code", o.why.code)
 		b = appendMember(b, "detail", o.why.detail)

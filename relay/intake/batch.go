@@ -30,7 +30,8 @@ type outcome struct {
 	eventID string
 	region  *accounts.RegionInfo // that stores it, nil when none was chosen
 	seq     uint64
-	why     *why // of a rejected or unavailable one
+	ack     string // what a success guarantees
+	why     *why   // of a rejected or unavailable one
 }
 
 // done says whether the mesh has the event.
@@ -110,7 +111,7 @@ func (h *Handler) route(x *exchange) *problem {
 		s := subject.Event{Origin: t.region.Origin(), Scope: r.scope, Partition: t.partition, Topic: r.topic.Name, Type: e.Type}
 		x.subjects = s.Append(x.subjects)
 		x.ends = append(x.ends, len(x.subjects))
-		x.msgs = append(x.msgs, uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Data: e.Raw})
+		x.msgs = append(x.msgs, uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Remote: r.topic.Remote(), Data: e.Raw})
 		x.sent = append(x.sent, int32(i))
 	}
 	// one allocation for all subjects
@@ -137,7 +138,10 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 	h.o.Recorder.Published(h.o.Now().Sub(start))
 	for i := range x.acks {
 		a, o := &x.acks[i], &x.outcomes[x.sent[i]]
-		o.seq = a.Seq
+		o.seq, o.ack = a.Seq, o.region.Ack
+		if x.msgs[i].Remote {
+			o.ack = accounts.AckRemote
+		}
 		switch a.Status {
 		case uplink.Stored:
 			o.status = statusStored

@@ -89,5 +89,19 @@ func settleDuplicate(m *Message, seq uint64, known map[uint64]original.Digest) R
 		return Result{Status: Rejected, Code: CodeEventIDConflict,
 			Detail: "event_id is taken: an event with this id and other content (event_type, key, source_seq, payload) is stored"}
 	}
-	return Result{Status: Duplicate, Seq: seq}
+	return Result{Status: Duplicate, Seq: seq, copies: copiesOf(m, &d)}
+}
+
+// copiesOf says whether a position of another region can tell of the original of a duplicate: what it came from
+// has it, and what its region's live origin wrote is on its way. A regional event leaves no trace in positions.
+func copiesOf(m *Message, d *original.Digest) copies {
+	switch {
+	case !m.Remote:
+		return awaited
+	case d.Sourced:
+		return elsewhere
+	case d.Origin != "" && d.Origin == originOf(m):
+		return awaited
+	}
+	return unshared
 }

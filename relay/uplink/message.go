@@ -14,6 +14,7 @@ type Message struct {
 	ID      string // the event id
 	Home    string // Weft-Home, or ""
 	TTL     string // Nats-TTL, or ""
+	Remote  bool   // it counts as stored once another region has it too
 	Data    []byte // the producer's bytes; read until Publish returns
 }
 
@@ -50,6 +51,7 @@ const (
 	CodeDigestUnavailable = "digest_unavailable" // a duplicate, but its original could not be compared
 	CodeEventIDConflict   = "event_id_conflict"  // the event id is taken by other content
 	CodeTooLarge          = "too_large"          // more than one message may carry
+	CodeRemoteUnconfirmed = "remote_unconfirmed" // stored, but no other region has confirmed that it has it too
 )
 
 // Result is the outcome of one Message. Detail is one line for a person and carries nothing of the
@@ -59,7 +61,18 @@ type Result struct {
 	Code   string
 	Detail string
 	Seq    uint64 // the sequence in the stream of Message.Region, for Stored and Duplicate
+
+	copies copies // of a Duplicate whose Message is Remote
 }
+
+// copies is what is known about where the original of a duplicate is stored.
+type copies uint8
+
+const (
+	awaited   copies = iota // the other regions are given it: they confirm by their position
+	elsewhere               // it came from another region
+	unshared                // it is regional, or of another origin: no position says anything about it
+)
 
 func unavailable(code, detail string) Result {
 	return Result{Status: Unavailable, Code: code, Detail: detail}
@@ -70,5 +83,11 @@ var (
 	notSent    = unavailable(CodeOverloaded, "not sent: earlier events of the request were not acknowledged in time")
 	ackTimeout = unavailable(CodeAckTimeout, "the stream did not acknowledge in time; the event may be stored: retry with the same event_id")
 	ackLost    = unavailable(CodeAckLost, "the connection to the stream broke before its acknowledgement; the event may be stored: retry with the same event_id")
+	crowded    = unavailable(CodeOverloaded, "as many events as may do so await the confirmation of another region; the event is not stored")
 	notLinked  = unavailable(CodeStreamUnreachable, "the relay has no connection to the streams of its region")
+
+	unconfirmed = unavailable(CodeRemoteUnconfirmed,
+		"the event is stored in its region, but no other region has confirmed in time that it has it too: send it again with the same event_id")
+	unconfirmable = unavailable(CodeRemoteUnconfirmed,
+		"an event with this event_id was stored before in a way that stays in one region, so no other region can confirm it")
 )

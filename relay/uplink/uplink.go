@@ -22,6 +22,7 @@ type Uplink struct {
 	status chan nats.Status
 	done   sync.WaitGroup
 	dead   atomic.Bool
+	remote atomic.Int64 // events on their way that another region has to confirm
 }
 
 // shared is what the uplinks of a pool have in common.
@@ -81,21 +82,43 @@ func (u *Uplink) close() {
 }
 
 // Publish sends the messages in their order and waits until every one of results, which is as long, is
-// settled. It takes at most the time that the acknowledgements and the comparison of duplicates may
-// take. A ctx that ends does not cut it short, because what was sent still occupies the stream.
+// settled. It takes at most the time that the acknowledgements, the comparison of duplicates and the
+// confirmation of another region may take. A ctx that ends does not cut it short, because what was sent still occupies the stream.
 func (u *Uplink) Publish(ctx context.Context, stamp *Stamp, msgs []Message, results []Result) {
 	if len(msgs) == 0 {
 		return
 	}
+	remote, ok := u.reserve(msgs)
+	if !ok {
+		fill(results, crowded)
+		return
+	}
+	defer u.remote.Add(-remote)
 	c := u.s.call(msgs, results)
 	if !u.window.admit(c) {
-		for i := range results {
-			results[i] = shed
-		}
+		fill(results, shed)
 		u.s.recycle(c)
 		return
 	}
 	c.stamp(stamp)
+	u.sendAll(c)
+	u.window.leave(c)
+	u.s.recycle(c)
+	ctx = context.WithoutCancel(ctx)
+	u.compare(ctx, msgs, results)
+	if remote > 0 {
+		u.confirm(ctx, msgs, results)
+	}
+}
+
+func fill(results []Result, r Result) {
+	for i := range results {
+		results[i] = r
+	}
+}
+
+// sendAll sends the call wave by wave until all of it is settled.
+func (u *Uplink) sendAll(c *call) {
 	for {
 		first, n, left := u.window.arm(c, u.prefix)
 		if n > 0 {
@@ -104,7 +127,7 @@ func (u *Uplink) Publish(ctx context.Context, stamp *Stamp, msgs []Message, resu
 			continue
 		}
 		if left == 0 {
-			break
+			return
 		}
 		select {
 		case <-c.wake:
@@ -113,9 +136,6 @@ func (u *Uplink) Publish(ctx context.Context, stamp *Stamp, msgs []Message, resu
 			u.window.expire(c, ackTimeout)
 		}
 	}
-	u.window.leave(c)
-	u.s.recycle(c)
-	u.compare(context.WithoutCancel(ctx), msgs, results)
 }
 
 // send publishes one wave: n messages from first, each with its own reply subject.

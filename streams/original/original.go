@@ -30,6 +30,8 @@ type Response struct {
 type Digest struct {
 	Seq     uint64 `json:"seq"`
 	EventID string `json:"event_id,omitempty"`
-	Digest  string `json:"digest,omitempty"` // lower-case hex of event.Digest
+	Digest  string `json:"digest,omitempty"`  // lower-case hex of event.Digest
+	Origin  string `json:"origin,omitempty"`  // that wrote it, when the other regions are given it from here
+	Sourced bool   `json:"sourced,omitempty"` // it came from another region, which has stored it as well
 	Error   string `json:"error,omitempty"`
 }

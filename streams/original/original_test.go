@@ -14,6 +14,8 @@ func TestWireForm(t *testing.T) {
 		want string
 	}{
 		{original.Request{Seqs: []uint64{1, 18446744073709551615}}, `{"seqs":[1,18446744073709551615]}`},
+		{original.Digest{Seq: 1, EventID: "e", Digest: "ab", Origin: "eu_1"}, `{"seq":1,"event_id":"e","digest":"ab","origin":"eu_1"}`},
+		{original.Digest{Seq: 1, EventID: "e", Digest: "ab", Sourced: true}, `{"seq":1,"event_id":"e","digest":"ab","sourced":true}`},
 		{original.Response{Digests: []original.Digest{{Seq: 1, EventID: "e", Digest: "ab"}, {Seq: 2, Error: original.NotFound}}},
 			`{"digests":[{"seq":1,"event_id":"e","digest":"ab"},{"seq":2,"error":"not_found"}]}`},
 	} {

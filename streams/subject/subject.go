@@ -231,6 +231,14 @@ func InboxPrefix(region string) string { return "_INB." + region }
 // Digest is the service of a region's hub in each tenant account that tells the digest of stored events.
 func Digest(region string) string { return "weft." + region + ".digest" }
 
+// Remote is the service of a region's hub in each tenant account that tells relays when another region has stored
+// what this one wrote.
+func Remote(region string) string { return "weft." + region + ".remote" }
+
+// Held is the service of a region's hub in each tenant account that tells the hubs of other regions how much of
+// what they wrote is stored there, for as long as they want to know.
+func Held(region string) string { return "weft." + region + ".held" }
+
 // Credential is the service of a region's hub in CONTROL that signs users for relays.
 func Credential(region string) string { return "weft." + region + ".credential" }
 

@@ -79,6 +79,7 @@ type Limits struct {
 	Body        ByteSize      `mapstructure:"body" usage:"largest request body"`
 	ReadTimeout time.Duration `mapstructure:"read_timeout" usage:"time in which a request has to arrive"`
 	AckTimeout  time.Duration `mapstructure:"ack_timeout" usage:"time to wait for the stream's ack before answering unavailable"`
+	Remote      time.Duration `mapstructure:"remote_timeout" usage:"time to wait, after that, for another region where a topic asks for ack remote"`
 	Window      int           `mapstructure:"window" usage:"events without an ack per tenant before requests are shed"`
 	Drain       time.Duration `mapstructure:"drain" usage:"time for open requests at shutdown"`
 }
@@ -112,7 +113,7 @@ func DefaultRelay() Relay {
 		Listen: RelayListen{HTTPS: "0.0.0.0:8443", Metrics: "127.0.0.1:8491"},
 		Hub:    []string{"tls://127.0.0.1:4222"},
 		Limits: Limits{
-			Body: 512 << 10, ReadTimeout: 5 * time.Second, AckTimeout: 5 * time.Second,
+			Body: 512 << 10, ReadTimeout: 5 * time.Second, AckTimeout: 5 * time.Second, Remote: 5 * time.Second,
 			Window: 4096, Drain: 10 * time.Second,
 		},
 		Log: Log{Level: "info", Format: "auto"},

@@ -65,7 +65,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 	}
 	relay := map[string]string{
 		"region": "us", "id": "r1", "data": "/d", "listen.https": "h:1", "listen.metrics": "h:2", "hosts": "a,b:1", "hub": "tls://a:1",
-		"limits.body": "1MiB", "limits.read_timeout": "1m", "limits.ack_timeout": "3s", "limits.window": "7", "limits.drain": "0s",
+		"limits.body": "1MiB", "limits.read_timeout": "1m", "limits.ack_timeout": "3s", "limits.remote_timeout": "6s", "limits.window": "7", "limits.drain": "0s",
 		"log.level": "warn", "log.format": "console",
 	}
 	everySource(t, "hub", hub, HubFlags, func(path string, f *pflag.FlagSet) ([]Value, error) {

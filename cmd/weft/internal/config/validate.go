@@ -85,6 +85,7 @@ func (p *Problems) limits(l Limits) {
 	}
 	p.between("limits.read_timeout", l.ReadTimeout, 10*time.Millisecond, 10*time.Minute)
 	p.between("limits.ack_timeout", l.AckTimeout, 10*time.Millisecond, 10*time.Minute)
+	p.between("limits.remote_timeout", l.Remote, 10*time.Millisecond, time.Minute)
 	if l.Window < 1 || l.Window > 1<<20 {
 		p.addf("limits.window", "%d is not between 1 and %d", l.Window, 1<<20)
 	}
