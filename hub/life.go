@@ -62,12 +62,12 @@ func (h *Hub) evidence() evidence {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		last = &life{}
 	}
-	return weigh(last, h.opts.Identity.FirstStart(h.opts.Server), bootID())
+	return weigh(last, h.opts.Identity.FirstStart(h.opts.Server), h.opts.BootID)
 }
 
 // noteLife records that the server serves, or that it has stopped in order.
 func (h *Hub) noteLife(clean bool) error {
-	raw, err := json.Marshal(life{Boot: bootID(), Clean: clean, Synced: h.opts.SyncAlways})
+	raw, err := json.Marshal(life{Boot: h.opts.BootID, Clean: clean, Synced: h.opts.SyncAlways})
 	if err != nil {
 		return err
 	}

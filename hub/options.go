@@ -52,6 +52,8 @@ type Options struct {
 	WatchEvery time.Duration // how often sources are looked at
 	StaleAfter time.Duration // silence of a source after which it is kicked
 
+	BootID string // names one run of the operating system; "": not known, so that a killed server proves nothing
+
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -69,6 +71,7 @@ func DefaultOptions() Options {
 		TenantLimits: accounts.DefaultLimits(),
 		WatchEvery:   2 * time.Second,
 		StaleAfter:   5 * time.Second,
+		BootID:       bootID(),
 		Logger:       zap.NewNop(),
 		Registerer:   prometheus.NewRegistry(),
 		Now:          time.Now,

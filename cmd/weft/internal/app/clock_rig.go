@@ -15,3 +15,6 @@ func clock() func() time.Time {
 	}
 	return func() time.Time { return time.Now().Add(offset) }
 }
+
+// boot stands in for the operating system's boot id, so that a power cut can be played without one.
+func boot() string { return os.Getenv("WEFT_RIG_BOOT") }

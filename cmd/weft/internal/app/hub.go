@@ -123,6 +123,9 @@ func newHub(c *config.Hub, tel *telemetry.Server, log *zap.Logger) (*hub.Hub, er
 	}
 	o.MaxStore, o.SyncAlways, o.SyncInterval = int64(c.MaxStore), c.Sync == "always", c.SyncInterval
 	o.RelaxedCritical = c.Durability == "relaxed"
+	if id := boot(); id != "" {
+		o.BootID = id
+	}
 	h, err := hub.New(o)
 	if err != nil {
 		return nil, err
