@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeWithin is how long Close waits for processes that still have files open.
+// closeWithin is how long Close waits for operations that are under way.
 const closeWithin = 5 * time.Second
 
 // FS is a mounted file system.
@@ -78,10 +78,12 @@ func Mount(backing, mountpoint string, o Options) (*FS, error) {
 	return f, nil
 }
 
-// Unmount detaches what is mounted at mountpoint, also if the process that served it is gone. Whoever has files
-// open there keeps them. It is no error if nothing is mounted.
+// Unmount cuts off what is mounted at mountpoint, also if the process that served it is gone, or cannot go because
+// it waits for its own mount. Requests that nobody has answered fail, and descriptors there are dead. It is no error
+// if nothing is mounted.
 func Unmount(mountpoint string) error {
-	err := unix.Unmount(mountpoint, unix.MNT_DETACH)
+	// MNT_FORCE aborts the connection, MNT_DETACH takes the mount away although somebody still uses it.
+	err := unix.Unmount(mountpoint, unix.MNT_FORCE|unix.MNT_DETACH)
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("lazyfs: unmount %s: %w", mountpoint, err)
 	}
@@ -129,8 +131,7 @@ func (f *FS) Fail(err syscall.Errno) { f.failure.Store(uint32(err)) }
 func (f *FS) Heal() { f.failure.Store(0) }
 
 // Close writes what is pending, as a clean unmount does, unmounts and waits until the file system is gone. If files
-// are still open after a while, it detaches the mount, their descriptors are dead, and it returns EBUSY. Closing
-// again does nothing.
+// are still open after a while, it cuts them off, and their descriptors are dead. Closing again does nothing.
 func (f *FS) Close() error {
 	f.mu.Lock()
 	closed := f.closed
@@ -158,11 +159,11 @@ func (f *FS) detach() error {
 		return err
 	}
 	gone := make(chan struct{})
-	go func() { // ends when the last descriptor on the mount is closed
+	go func() { // ends at once, because the connection is aborted, unless an operation hangs in the backing disk
 		f.server.Wait()
 		close(gone)
 	}()
-	// Requests of those who close must get through: they need the gate.
+	// Operations that are under way need the gate to end.
 	f.gate.Unlock()
 	defer f.gate.Lock()
 	timeout := time.NewTimer(closeWithin)
@@ -171,7 +172,7 @@ func (f *FS) detach() error {
 	case <-gone:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("lazyfs: detached from %s, but files are still open: %w", f.mountpoint, syscall.EBUSY)
+		return fmt.Errorf("lazyfs: cut off from %s, but operations do not end: %w", f.mountpoint, syscall.EBUSY)
 	}
 }
 

@@ -28,7 +28,8 @@
 // # Concurrency
 //
 // All methods of FS may be called from any goroutine. The process that mounts must not start programs whose
-// executable or working directory lies on the mount: the Go runtime may then wait for itself.
+// executable or working directory lies on the mount: the Go runtime may then wait for itself. Better it does not use
+// the mount at all: a process that is killed while it waits for its own mount ends only after Unmount by another.
 package lazyfs
 
 import (

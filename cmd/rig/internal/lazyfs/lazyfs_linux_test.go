@@ -16,23 +16,30 @@ import (
 	"github.com/weft-mesh/weft/cmd/rig/internal/lazyfs"
 )
 
-// served is set in a process that TestKill starts from the test binary: directories to mount, and to be killed with.
+// served is set in a process that serve starts from the test binary: directories to mount and what to do there.
 const served = "LAZYFS_SERVED"
 
 func TestMain(m *testing.M) {
-	if dirs := filepath.SplitList(os.Getenv(served)); len(dirs) == 2 {
-		os.Exit(serveUntilKilled(dirs[0], dirs[1]))
+	if dirs := filepath.SplitList(os.Getenv(served)); len(dirs) == 3 {
+		os.Exit(serveUntilKilled(dirs[0], dirs[1], dirs[2] == "busy"))
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func serveUntilKilled(backing, dir string) int {
+func serveUntilKilled(backing, dir string, busy bool) int {
 	fs, err := lazyfs.Mount(backing, dir, lazyfs.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	defer fs.Close()
+	for i := 0; busy && i < 8; i++ {
+		name := filepath.Join(dir, fmt.Sprint(i))
+		go func() {
+			for os.WriteFile(name, []byte("x"), 0o600) == nil {
+			}
+		}()
+	}
 	fmt.Println("mounted")
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends if the test dies
 	return 0
