@@ -1,10 +1,10 @@
 package fleet
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -279,13 +279,11 @@ func (f *Fleet) Crashes() map[string]int {
 	return out
 }
 
-// firstLine reads why a process is not ready.
-func firstLine(resp *http.Response) string {
-	s := bufio.NewScanner(resp.Body)
-	for s.Scan() {
-		if line := strings.TrimSpace(s.Text()); line != "" {
-			return resp.Status + ": " + line
-		}
+// reasons reads why a process is not ready.
+func reasons(resp *http.Response) string {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return resp.Status
 	}
-	return resp.Status
+	return strings.Join(strings.Fields(string(body)), " ")
 }

@@ -169,7 +169,7 @@ func (p *Process) Ready() error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", p.Name, firstLine(resp))
+		return fmt.Errorf("%s: %s", p.Name, reasons(resp))
 	}
 	return nil
 }

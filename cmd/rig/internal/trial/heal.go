@@ -33,6 +33,7 @@ func (t *trial) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	said := ""
 	for {
 		var down []error
 		for _, r := range t.plan.Regions {
@@ -46,8 +47,13 @@ func (t *trial) recover(ctx context.Context) error {
 			t.Log("        every process serves")
 			return t.resumed(ctx)
 		}
+		why := errors.Join(down...).Error()
+		if why != said {
+			said = why
+			t.Log("        %s", why)
+		}
 		for _, r := range t.plan.Regions {
-			t.operate(ctx, r.Name, errors.Join(down...).Error())
+			t.operate(ctx, r.Name, why)
 		}
 		sleep(ctx, 200*time.Millisecond)
 		if ctx.Err() != nil {
