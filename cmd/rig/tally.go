@@ -139,6 +139,7 @@ type summary struct {
 
 	CrossDuplicates int   `json:"cross_duplicates"`
 	LostWithRegion  int   `json:"lost_with_region"`
+	RegionalLost    int   `json:"regional_lost_with_region"`
 	RPOMaxMs        int64 `json:"rpo_max_ms"`
 
 	Faults    int                      `json:"faults"`
@@ -163,7 +164,7 @@ func (t *tally) verdict(out io.Writer) error {
 		OK: t.clean() && t.runs > 0 && v.Acknowledged > 0, Seed: t.seed, Commit: t.commit, Schedules: t.runs,
 		Acknowledged: v.Acknowledged, Lost: v.Lost, Unexpected: v.Unexpected, Duplicated: v.Duplicated, Diverged: v.Diverged, Reordered: v.Reordered,
 		DoubleEffects: v.DoubleEffects, MissingEffects: v.MissingEffects, UnknownStored: v.UnknownStored, UnknownAbsent: v.UnknownAbsent, Refused: v.Refused,
-		CrossDuplicates: v.CrossDuplicates, LostWithRegion: v.LostWithRegion,
+		CrossDuplicates: v.CrossDuplicates, LostWithRegion: v.LostWithRegion, RegionalLost: v.RegionalLost,
 		ByKind: t.faults, HealP50: quantile(t.healed, 0.5), HealP95: quantile(t.healed, 0.95), HealMax: quantile(t.healed, 1),
 		OutageP95: map[nemesis.Kind]float64{}, Odd: t.odd, Fell: t.fell, Errors: t.errs, Minutes: math.Round(time.Since(t.began).Minutes()*10) / 10,
 	}

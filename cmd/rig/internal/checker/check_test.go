@@ -140,7 +140,7 @@ func TestLostWithRegion(t *testing.T) {
 		"another region is lost": {run(a, nil, nil, lossOf("us", 10, 30)), lost},
 		"present elsewhere":      {run(a, nil, one, lossOf("eu", 10, 30)), Verdict{Acknowledged: 1, Lost: 1, Diverged: 1}},
 		"present everywhere":     {run(a, one, one, lossOf("eu", 10, 30)), Verdict{Acknowledged: 1}},
-		"regional":               {run(as{sent("a", regional)}, nil, nil, lossOf("eu", 10, 30)), gone},
+		"regional":               {run(as{sent("a", regional)}, nil, nil, lossOf("eu", 10, 30)), Verdict{Acknowledged: 1, RegionalLost: 1}},
 		"the oldest counts": {run(as{sent("a"), sent("b", from(0, 20+3*ms)), sent("c", from(0, 20+7*ms))}, nil, nil, lossOf("eu", 20, 20+10*ms)),
 			Verdict{Acknowledged: 3, Lost: 1, LostWithRegion: 2, RPOms: 7}},
 		"the oldest of two losses": {run(a, nil, nil, lossOf("eu", 10, 20+9*ms), lossOf("eu", 10, 30)),
@@ -317,7 +317,7 @@ func TestVerdictJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"acknowledged":0,"lost":1,"unexpected":0,"duplicated":0,"diverged":0,"reordered":0,"double_effects":0,"missing_effects":0,` +
-		`"unknown_stored":0,"unknown_absent":0,"cross_duplicates":0,"lost_with_region":0,"refused":0,"rpo_ms":2,` +
+		`"unknown_stored":0,"unknown_absent":0,"cross_duplicates":0,"lost_with_region":0,"regional_lost":0,"refused":0,"rpo_ms":2,` +
 		`"findings":[{"kind":"lost","tenant":"t","id":"a"}]}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)

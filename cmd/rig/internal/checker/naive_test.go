@@ -149,6 +149,9 @@ func (n *naiveJudge) outcome(a *Attempt, at map[string][]Stored, must []string, 
 			if entries == 0 && l.Region == a.Region && a.AckedAt > l.From && a.AckedAt <= l.At {
 				excused = true
 				age := time.Duration(l.At - a.AckedAt)
+				if a.Regional {
+					continue
+				}
 				n.v.RPOms = max(n.v.RPOms, (age + time.Millisecond - 1).Milliseconds())
 			}
 		}
@@ -156,7 +159,9 @@ func (n *naiveJudge) outcome(a *Attempt, at map[string][]Stored, must []string, 
 		for _, r := range must {
 			lost = lost || !a.Regional && len(at[r]) == 0
 		}
-		if excused {
+		if excused && a.Regional {
+			n.v.RegionalLost++
+		} else if excused {
 			n.v.LostWithRegion++
 		} else if lost {
 			n.v.Lost++

@@ -29,6 +29,10 @@ func (j *judge) answer(s *scope, it *item) {
 func (j *judge) lost(s *scope, it *item) {
 	if len(it.held) == 0 {
 		if age, ok := excuse(j.h.Losses, it.attempt); ok {
+			if it.attempt.Regional { // has no copy elsewhere: nothing of it is promised through the loss of its region
+				j.v.RegionalLost++
+				return
+			}
 			j.v.LostWithRegion++
 			j.v.RPOms = max(j.v.RPOms, milliseconds(age))
 			return

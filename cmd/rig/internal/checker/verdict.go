@@ -39,6 +39,7 @@ type Verdict struct {
 	UnknownAbsent   int   `json:"unknown_absent"`   // and that none holds
 	CrossDuplicates int   `json:"cross_duplicates"` // per event and region: stored twice, as the contract allows
 	LostWithRegion  int   `json:"lost_with_region"` // acknowledged events that went with a region
+	RegionalLost    int   `json:"regional_lost"`    // of scope l, which have no copy elsewhere
 	Refused         int   `json:"refused"`          // events
 	RPOms           int64 `json:"rpo_ms"`           // oldest age, at the loss, of an event that went with a region; 0 none
 
@@ -86,6 +87,7 @@ func (v *Verdict) Add(o *Verdict) {
 	v.UnknownAbsent += o.UnknownAbsent
 	v.CrossDuplicates += o.CrossDuplicates
 	v.LostWithRegion += o.LostWithRegion
+	v.RegionalLost += o.RegionalLost
 	v.Refused += o.Refused
 	v.RPOms = max(v.RPOms, o.RPOms)
 	kept := map[string]int{}
