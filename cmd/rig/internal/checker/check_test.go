@@ -323,3 +323,28 @@ func TestVerdictJSON(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}
 }
+
+// What reached its origin again after the window is no fault of the mesh, however early it was sent: it waited in a
+// slow link. When another region took the copies over does not matter.
+func TestArrivalsAfterTheWindow(t *testing.T) {
+	stored := func(at int64) func(*Stored) { return func(e *Stored) { e.At = at } }
+	s := time.Second
+	for name, c := range map[string]struct {
+		eu, us []Stored
+		want   Verdict
+	}{
+		"after the window":  {es{at("a", 1, stored(1)), at("a", 2, stored(int64(7*s)))}, es{at("a", 1, stored(int64(8*s))), at("a", 2, stored(int64(8*s)))}, Verdict{Acknowledged: 1, CrossDuplicates: 2}},
+		"within the window": {es{at("a", 1, stored(1)), at("a", 2, stored(int64(5*s)))}, es{at("a", 1, stored(1)), at("a", 2, stored(int64(9*s)))}, Verdict{Acknowledged: 1, Duplicated: 2}},
+		"one of three":      {es{at("a", 1, stored(1)), at("a", 2, stored(int64(7*s))), at("a", 3, stored(int64(8*s)))}, es{at("a", 1, stored(1))}, Verdict{Acknowledged: 1, Duplicated: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := run(as{sent("a")}, c.eu, c.us)
+			h.Window = 6 * s
+			got := Check(h)
+			got.Findings = nil
+			if !reflect.DeepEqual(*got, c.want) {
+				t.Errorf("got %+v, want %+v", *got, c.want)
+			}
+		})
+	}
+}

@@ -48,6 +48,7 @@ type Stored struct {
 	Origin    string // such as "eu_1", of the original for a repaired copy
 	OriginSeq uint64 // in the origin's stream
 	Seq       uint64 // in this region's stream
+	At        int64  // when this region stored it, nanoseconds of its clock; 0 if it is not known
 	Body      uint64 // hash of the bytes that are stored
 	Regional  bool
 	Repaired  bool // put back later by a repair: it stands where it can, not where it stood
@@ -70,7 +71,7 @@ type Ledger struct {
 type Loss struct {
 	Region   string
 	From, At int64
-	Survived bool // reserved, false
+	Back     int64 // when the region was started again, if later than At: an answer given before At may be heard until then
 }
 
 // History is all that is known of one run after the heal.

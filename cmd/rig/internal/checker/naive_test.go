@@ -146,9 +146,9 @@ func (n *naiveJudge) outcome(a *Attempt, at map[string][]Stored, must []string, 
 		n.v.Acknowledged++
 		excused := false
 		for _, l := range n.h.Losses {
-			if entries == 0 && l.Region == a.Region && a.AckedAt > l.From && a.AckedAt <= l.At {
+			if entries == 0 && l.Region == a.Region && a.AckedAt > l.From && a.AckedAt <= max(l.At, l.Back) {
 				excused = true
-				age := time.Duration(l.At - a.AckedAt)
+				age := max(0, time.Duration(l.At-a.AckedAt))
 				if a.Regional {
 					continue
 				}

@@ -118,7 +118,7 @@ func (p *planter) dup() bool {
 		}
 		one := it.held[0] // as if its origin had taken it in again
 		other := holding{one.region, &Stored{ID: one.ID, Origin: one.Origin, OriginSeq: one.OriginSeq + 1}}
-		return copied(it.attempt, []holding{one, other}, p.h.Window) != "" && !it.doubled()
+		return copied(it, []holding{one, other}, p.h.Window) != "" && !it.doubled()
 	})
 	if !ok {
 		return false

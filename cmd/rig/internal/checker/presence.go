@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func promised(s *scope, a *Attempt) []string {
 // excuse says whether an acknowledgement went with its region, and how old it was at most at that time.
 func excuse(losses []Loss, a *Attempt) (age time.Duration, ok bool) {
 	for _, l := range losses {
-		if l.Region == a.Region && l.From < a.AckedAt && a.AckedAt <= l.At {
+		if l.Region == a.Region && l.From < a.AckedAt && a.AckedAt <= max(l.At, l.Back) {
 			age, ok = max(age, time.Duration(l.At-a.AckedAt)), true
 		}
 	}
@@ -124,9 +125,9 @@ func (j *judge) duplicated(s *scope, it *item) {
 		if len(entries) < 2 {
 			continue
 		}
-		if why := copied(it.attempt, entries, j.h.Window); why != "" {
+		if why := copied(it, entries, j.h.Window); why != "" {
 			j.find(Finding{Kind: KindDuplicated, Tenant: s.tenant, Region: region, ID: it.id},
-				"%d times, such as seq %d and %d: %s", len(entries), entries[0].Seq, entries[1].Seq, why)
+				"%d times, such as %s and %s: %s", len(entries), place(entries[0]), place(entries[1]), why)
 		} else {
 			j.v.CrossDuplicates++
 		}
@@ -136,11 +137,27 @@ func (j *judge) duplicated(s *scope, it *item) {
 	}
 }
 
+// place says where one entry stands and where it came from.
+func place(h holding) string {
+	from := ""
+	if h.Repaired {
+		from = ", repaired"
+	}
+	return fmt.Sprintf("seq %d (%s %d%s)", h.Seq, h.Origin, h.OriginSeq, from)
+}
+
+// spread says when an event was sent.
+func spread(a *Attempt) string {
+	first, last := time.Duration(a.Sends[0].At), time.Duration(a.Sends[len(a.Sends)-1].At)
+	return fmt.Sprintf("%d sends from %.3f to %.3f s", len(a.Sends), first.Seconds(), last.Seconds())
+}
+
 // copied says why entries of one region are no duplicates that the contract allows, "" if they are. It allows them
-// where dedupe windows do not reach: between sends further apart than the window, and between regions, which may be
-// cut off from each other. The latter leaves one entry per origin: each region dedupes what it takes in itself.
-func copied(a *Attempt, entries []holding, window time.Duration) string {
-	oneOrigin := false
+// where dedupe windows do not reach: between sends, or arrivals at the origin, further apart than the window, and
+// between regions, which may be cut off from each other. The latter leaves one entry per origin: each region
+// dedupes what it takes in itself.
+func copied(it *item, entries []holding, window time.Duration) string {
+	a, oneOrigin := it.attempt, false
 	for i, e := range entries {
 		for _, f := range entries[:i] {
 			if e.Origin == f.Origin && e.OriginSeq == f.OriginSeq {
@@ -154,12 +171,43 @@ func copied(a *Attempt, entries []holding, window time.Duration) string {
 		return "nobody sent it"
 	case a.Sends[len(a.Sends)-1].At-a.Sends[0].At > int64(window):
 		return ""
+	case it.farApart(entries, window):
+		return ""
 	case !manyAsked(a):
-		return "sent to one region within the dedupe window"
+		return "sent to one region within the dedupe window, " + spread(a)
 	case oneOrigin:
-		return "one origin took it in twice within the dedupe window"
+		return "one origin took it in twice within the dedupe window, " + spread(a)
 	}
 	return ""
+}
+
+// farApart says whether the entries reached their origins further apart than the window: a send that waits in a slow
+// link arrives long after a later one was answered.
+func (it *item) farApart(entries []holding, window time.Duration) bool {
+	times := make([]int64, len(entries))
+	for i, e := range entries {
+		times[i] = it.storedAt(e)
+	}
+	slices.Sort(times)
+	for i := range times {
+		if times[i] == 0 || i > 0 && times[i]-times[i-1] < int64(window-windowSlack) {
+			return false
+		}
+	}
+	return true
+}
+
+// windowSlack is how exactly the server keeps the time of its window.
+const windowSlack = 100 * time.Millisecond
+
+// storedAt is when the entry's origin stored it; the region's own time where the origin has it no more.
+func (it *item) storedAt(e holding) int64 {
+	for _, h := range it.held {
+		if h.Origin == e.Origin && h.OriginSeq == e.OriginSeq && !h.Repaired && strings.HasPrefix(e.Origin, h.region+"_") {
+			return h.At
+		}
+	}
+	return e.At
 }
 
 // diverged finds what regions disagree on.

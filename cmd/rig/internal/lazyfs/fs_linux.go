@@ -69,6 +69,7 @@ func Mount(backing, mountpoint string, o Options) (*FS, error) {
 		MountOptions: fuse.MountOptions{
 			DirectMountStrict: true, AllowOther: true, Options: []string{"default_permissions"},
 			FsName: backing, Name: "lazyfs", DisableXAttrs: true, DisableReadDirPlus: true, MaxWrite: maxRun,
+			DisableSplice: true, // a pipe holds less than a request may ask for
 		},
 	})
 	if err != nil {

@@ -90,7 +90,7 @@ func (r *Reader) read(ctx context.Context, end uint64) error {
 		if meta.Sequence.Stream <= r.last {
 			return fmt.Errorf("sequence %d after %d", meta.Sequence.Stream, r.last)
 		}
-		if err := r.take(msg, meta.Sequence.Stream); err != nil {
+		if err := r.take(msg, meta); err != nil {
 			return err
 		}
 		r.last = meta.Sequence.Stream
@@ -101,13 +101,13 @@ func (r *Reader) read(ctx context.Context, end uint64) error {
 }
 
 // take keeps one message as the checker wants it.
-func (r *Reader) take(msg jetstream.Msg, seq uint64) error {
+func (r *Reader) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	ev, err := subject.Parse(msg.Subject())
 	if err != nil {
 		return err
 	}
-	h := msg.Headers()
-	s := checker.Stored{ID: h.Get(header.MsgID), Origin: ev.Origin.String(), Seq: seq, OriginSeq: seq, Body: Hash(msg.Data()), Regional: ev.Scope == subject.Regional}
+	h, seq := msg.Headers(), meta.Sequence.Stream
+	s := checker.Stored{ID: h.Get(header.MsgID), Origin: ev.Origin.String(), Seq: seq, OriginSeq: seq, At: meta.Timestamp.UnixNano(), Body: Hash(msg.Data()), Regional: ev.Scope == subject.Regional}
 	if n, ok := header.SourceSeq(h.Get(header.StreamSource)); ok {
 		s.OriginSeq = n
 	}

@@ -175,6 +175,9 @@ func (w *Writer) settle(sent []int, results []client.Result, region string) []in
 	acked := 0
 	for n, i := range sent {
 		a, r := &w.Attempts[i], &results[n]
+		if len(a.Sends) > 1 { // what was on its way until now may have been stored until now
+			a.Sends = append(a.Sends, checker.Send{At: now, Region: region})
+		}
 		switch {
 		case r.Settled():
 			a.Outcome, a.Region, a.AckedAt = checker.Acked, region, now

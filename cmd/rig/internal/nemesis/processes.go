@@ -137,13 +137,14 @@ func (in *Injector) startOrders(ctx context.Context, f Fault) error {
 // wipeRegion is the loss of a region for good: it comes back with nothing.
 func (in *Injector) wipeRegion(ctx context.Context, f Fault, hubs []*fleet.Process) error {
 	kill(hubs)
-	in.lost(checker.Loss{Region: f.Region, From: math.MinInt64, At: in.Clock()})
+	at := in.Clock()
 	for _, p := range hubs {
 		if err := emptyDir(in.Fleet.Store(f.Region, p.Server)); err != nil {
 			return err
 		}
 	}
 	wait(ctx, f.For)
+	in.lost(checker.Loss{Region: f.Region, From: math.MinInt64, At: at, Back: in.Clock()})
 	return start(hubs)
 }
 
@@ -162,7 +163,7 @@ func (in *Injector) rollBack(ctx context.Context, f Fault, hubs []*fleet.Process
 	}
 	wait(ctx, f.For)
 	kill(hubs)
-	in.lost(checker.Loss{Region: f.Region, From: from, At: in.Clock()})
+	at := in.Clock()
 	for _, p := range hubs {
 		store := in.Fleet.Store(f.Region, p.Server)
 		if err := emptyDir(store); err != nil {
@@ -172,6 +173,7 @@ func (in *Injector) rollBack(ctx context.Context, f Fault, hubs []*fleet.Process
 			return err
 		}
 	}
+	in.lost(checker.Loss{Region: f.Region, From: from, At: at, Back: in.Clock()})
 	return start(hubs)
 }
 
@@ -219,10 +221,10 @@ func (in *Injector) power(ctx context.Context, f Fault, hubs []*fleet.Process) e
 	}
 	at := in.Clock()
 	kill(hubs)
-	if f.Kind == PowerLoss {
-		in.lost(checker.Loss{Region: f.Region, From: at - syncInterval.Nanoseconds(), At: at})
-	}
 	wait(ctx, f.For)
+	if f.Kind == PowerLoss {
+		in.lost(checker.Loss{Region: f.Region, From: at - syncInterval.Nanoseconds(), At: at, Back: in.Clock()})
+	}
 	for i, d := range disks {
 		d.PowerOn()
 		hubs[i].SetEnv(fmt.Sprintf("%s=%d", EnvBoot, at))
