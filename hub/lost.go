@@ -78,13 +78,9 @@ func (h *Hub) list(ctx context.Context, origin string, req listRequest) (*listAn
 	if ten == nil || ten.openSession() == nil {
 		return nil, fault.New("hub.list", fault.Unavailable, "starting", "tenant %s is not open here", req.Tenant)
 	}
-	st, err := ten.openSession().js.Stream(ctx, subject.EventsStream)
-	if err != nil {
-		return nil, err
-	}
 	filter := subject.ReplicatedEvents(o)
 	a := &listAnswer{Events: []LostEvent{}}
-	last, err := st.GetLastMsgForSubject(ctx, filter)
+	last, err := ten.openSession().message(ctx, subject.EventsStream, getRequest{Last: filter})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return a, nil
 	}
@@ -93,7 +89,7 @@ func (h *Hub) list(ctx context.Context, origin string, req listRequest) (*listAn
 	}
 	newest := lostEvent(last.Subject, last.Header, last.Time)
 	a.Newest = &newest
-	start, err := firstAfter(ctx, st, filter, req.After)
+	start, err := firstAfter(ctx, ten.openSession(), filter, req.After)
 	if err != nil || start == 0 {
 		return a, err
 	}
@@ -153,15 +149,16 @@ func lostEvent(to string, headers map[string][]string, stored time.Time) LostEve
 
 // firstAfter finds where in a stream the first message under filter stands that its origin stored after a
 // sequence of its own; 0 when there is none. Both orders are the same, so it can halve.
-func firstAfter(ctx context.Context, st jetstream.Stream, filter string, after uint64) (uint64, error) {
-	info, err := st.Info(ctx)
+func firstAfter(ctx context.Context, s *session, filter string, after uint64) (uint64, error) {
+	st, err := s.js.Stream(ctx, subject.EventsStream)
 	if err != nil {
 		return 0, err
 	}
+	state := st.CachedInfo().State
 	found := uint64(0)
-	for low, high := info.State.FirstSeq, info.State.LastSeq; low <= high; {
+	for low, high := max(1, state.FirstSeq), state.LastSeq; low <= high; {
 		mid := low + (high-low)/2
-		msg, err := st.GetMsg(ctx, mid, jetstream.WithGetMsgSubject(filter)) // the first from there on
+		msg, err := s.message(ctx, subject.EventsStream, getRequest{Seq: mid, Next: filter})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			high = mid - 1
 			continue
@@ -274,7 +271,7 @@ func (h *Hub) common(ctx context.Context, l Loss) (uint64, error) {
 		return 0, err
 	}
 	agreed := uint64(0)
-	for low, high := st.CachedInfo().State.FirstSeq, l.Peers.Seq; low <= high; {
+	for low, high := max(1, st.CachedInfo().State.FirstSeq), l.Peers.Seq; low <= high; {
 		mid := low + (high-low)/2
 		a, err := h.askList(ctx, l.Peer, listRequest{Tenant: l.Tenant, After: mid - 1, Limit: 1})
 		if err != nil {
@@ -285,7 +282,7 @@ func (h *Hub) common(ctx context.Context, l Loss) (uint64, error) {
 			continue
 		}
 		theirs := a.Events[0]
-		ours, err := st.GetMsg(ctx, theirs.Seq)
+		ours, err := ten.openSession().message(ctx, subject.EventsStream, getRequest{Seq: theirs.Seq})
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return 0, err
 		}

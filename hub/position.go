@@ -112,15 +112,8 @@ func (h *Hub) positions(origin string) (*positionAnswer, error) {
 
 // heldOf is the newest message under filter with its sequence at the origin; nil when there is none.
 func heldOf(ctx context.Context, s *session, stream, filter string) (*Held, error) {
-	st, err := s.js.Stream(ctx, stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	msg, err := st.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	msg, err := s.message(ctx, stream, getRequest{Last: filter})
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -176,7 +169,7 @@ func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held H
 		return nil, err
 	}
 	state := st.CachedInfo().State
-	if last, err := st.GetLastMsgForSubject(ctx, own); err == nil {
+	if last, err := s.message(ctx, stream, getRequest{Last: own}); err == nil {
 		loss.Own = heldIn(last)
 	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, err
@@ -190,7 +183,7 @@ func (h *Hub) lossOf(ctx context.Context, s *session, stream, own string, held H
 	case state.LastSeq < held.Seq:
 		return loss, nil
 	}
-	msg, err := st.GetMsg(ctx, held.Seq)
+	msg, err := s.message(ctx, stream, getRequest{Seq: held.Seq})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		if reached || held.Expires {
 			return nil, nil

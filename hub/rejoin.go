@@ -140,14 +140,30 @@ func (h *Hub) planRejoin(ctx context.Context) (*RejoinReport, error) {
 	return r, nil
 }
 
+const (
+	noticeWait  = 5 * time.Second
+	noticeTries = 4
+)
+
+// notify repeats what is not answered: a peer that hears of an epoch which its links do not cover yet makes them
+// anew, and the answer may be on its way then. A notice that is heard twice does nothing more.
 func (h *Hub) notify(ctx context.Context, peer string, n rejoinNotice) error {
 	raw, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
-	call, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	m, err := h.control.conn.RequestWithContext(call, subject.Rejoin(peer, h.opts.Identity.Region), raw)
+	var m *nats.Msg
+	for range noticeTries {
+		call, cancel := context.WithTimeout(ctx, noticeWait)
+		m, err = h.control.conn.RequestWithContext(call, subject.Rejoin(peer, h.opts.Identity.Region), raw)
+		if errors.Is(err, nats.ErrNoResponders) { // the link is down, and dialled every second
+			<-call.Done()
+		}
+		cancel()
+		if err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -72,12 +72,12 @@ func (h *Hub) digests(s *session, seqs []uint64) original.Response {
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
 	resp := original.Response{Digests: make([]original.Digest, len(seqs))}
-	st, err := s.js.Stream(ctx, subject.EventsStream)
+	var err error
 	for i, seq := range seqs {
 		d := original.Digest{Seq: seq}
 		var msg *jetstream.RawStreamMsg
 		if err == nil {
-			msg, err = st.GetMsg(ctx, seq)
+			msg, err = s.message(ctx, subject.EventsStream, getRequest{Seq: seq})
 		}
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):

@@ -241,7 +241,7 @@ func (h *Hub) mark(ctx context.Context, t *tenancy, st jetstream.Stream) {
 	}
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	if err := h.markTraffic(call, t, st); err != nil {
+	if err := h.markTraffic(call, t); err != nil {
 		h.log.Warn("marker not stored", zap.String("tenant", t.tenant.Name), zap.Error(err))
 		return
 	}
@@ -250,9 +250,9 @@ func (h *Hub) mark(ctx context.Context, t *tenancy, st jetstream.Stream) {
 	h.mu.Unlock()
 }
 
-func (h *Hub) markTraffic(ctx context.Context, t *tenancy, st jetstream.Stream) error {
+func (h *Hub) markTraffic(ctx context.Context, t *tenancy) error {
 	marker := subject.Marker(h.Origin())
-	last, err := st.GetLastMsgForSubject(ctx, subject.OfOrigin(h.Origin()))
+	last, err := t.openSession().message(ctx, subject.EventsStream, getRequest{Last: subject.OfOrigin(h.Origin())})
 	if errors.Is(err, jetstream.ErrMsgNotFound) || (err == nil && last.Subject == marker) {
 		return nil
 	}

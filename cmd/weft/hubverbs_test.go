@@ -316,3 +316,42 @@ func (m *lostMesh) ends(p *process) {
 		m.t.Fatal("the hub goes on although it lost data")
 	}
 }
+
+// `weft up` over a lost store waits for its operator, who finds the mesh in mesh.json, and goes on.
+func TestUpWaitsForAClosedRegion(t *testing.T) {
+	dir, port := t.TempDir(), upPortBase(t)
+	first := upProcess(t, dir, "--data", "mesh", "--port-base", port, "--tenant-disk", "256MiB")
+	writeEvents(t, filepath.Join(dir, "in.ndjson"), 5, 100)
+	runWeft(t, dir, "send", "in.ndjson", "--data", "mesh", "--region", "us")
+	if n := len(tailRaw(t, dir, "--region", "eu", "--count", "100")); n == 0 {
+		t.Fatal("nothing arrived")
+	}
+	if err := first.terminate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(app.StoreDir(filepath.Join(dir, "mesh"), "us", 0)); err != nil {
+		t.Fatal(err)
+	}
+	again := &process{t: t, name: "weft up", dir: dir, args: []string{"up", "--data", "mesh", "--port-base", port}}
+	again.start()
+	t.Cleanup(again.kill)
+	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		code, out, errs := weft(t, dir, "hub", "status", "--data", "mesh")
+		return code == exitProblems && strings.Contains(out, "CLOSED"), out + errs
+	})
+	if code, out, errs := weft(t, dir, "hub", "rejoin", "--data", "mesh", "--region", "us", "--yes"); code != exitOK {
+		t.Fatalf("rejoin: %d\n%s%s", code, out, errs)
+	}
+	writeEvents(t, filepath.Join(dir, "more.ndjson"), 6, 50)
+	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		code, out, errs := weft(t, dir, "send", "more.ndjson", "--data", "mesh", "--region", "us")
+		return code == exitOK, out + errs
+	})
+	seen := bytes.Count(tailRaw(t, dir, "--region", "us", "--from", "all", "--count", "150"), []byte("\n"))
+	if seen != 150 {
+		t.Errorf("us holds %d events after the rejoin, want 150", seen)
+	}
+	if err := again.terminate(); err != nil {
+		t.Errorf("weft up did not leave cleanly: %v", err)
+	}
+}

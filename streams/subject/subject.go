@@ -211,6 +211,9 @@ func ControlHeartbeat(o Origin) string { return "ctl." + o.String() + ".hb.hub" 
 // APIPrefix is a region's JetStream API as other regions see it.
 func APIPrefix(region string) string { return "$JS." + region + ".API" }
 
+// MessageGet is the local JetStream API that reads a message from the leader of a stream.
+func MessageGet(stream string) string { return "$JS.API.STREAM.MSG.GET." + stream }
+
 // RegionOfAPI is the region in a prefix made by APIPrefix, "" when it is none.
 func RegionOfAPI(prefix string) string {
 	region, ok := strings.CutPrefix(prefix, "$JS.")
