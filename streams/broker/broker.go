@@ -17,6 +17,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type running struct {
 	resolver           *server.DirAccResolver
 	lock               io.Closer
 	clientURL, leafURL string
+	endSync            func() // ends the syncing of descriptions, after a last round
 }
 
 // New checks the options. It touches neither disk nor network: Start does.
@@ -163,7 +165,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
 		}
 	}
-	r := &running{server: s, resolver: res, lock: lock}
+	r := &running{server: s, resolver: res, lock: lock, endSync: newMetaSync(filepath.Join(b.opts.StoreDir, server.JetStreamStoreDir)).start(b.opts.SyncInterval, b.log)}
 	if b.opts.HoldClients {
 		b.eachTenant(r, (*running).holdLinks)
 		b.opts.barred.Store(false)
@@ -244,6 +246,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 		r.server.LameDuckShutdown()
 		r.server.Shutdown()
 		r.server.WaitForShutdown()
+		r.endSync()
 		r.resolver.Close()
 		r.lock.Close()
 	}()

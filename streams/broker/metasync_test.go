@@ -1,0 +1,90 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// synced runs a round and lists what it synced, relative to the root.
+func synced(t *testing.T, m *metaSync) []string {
+	t.Helper()
+	var out []string
+	m.sync = func(path string) error {
+		rel, err := filepath.Rel(m.root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, filepath.ToSlash(rel))
+		return nil
+	}
+	if err := m.round(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func write(t *testing.T, elem ...string) {
+	t.Helper()
+	path := filepath.Join(elem...)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, []byte(path), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMetaSyncFollowsChanges(t *testing.T) {
+	root := t.TempDir()
+	m := newMetaSync(root)
+	stream := filepath.Join(root, "A", "streams", "EVENTS")
+	write(t, stream, "meta.inf")
+	write(t, stream, "meta.sum")
+	write(t, stream, "msgs", "1.blk")
+	all := []string{".", "A", "A/streams", "A/streams/EVENTS", "A/streams/EVENTS/meta.inf", "A/streams/EVENTS/meta.sum", "A/streams/EVENTS/msgs"}
+	if got := synced(t, m); !slices.Equal(got, all) {
+		t.Errorf("first round: %v, want %v", got, all)
+	}
+	if got := synced(t, m); len(got) != 0 {
+		t.Errorf("nothing changed: %v", got)
+	}
+	write(t, stream, "meta.inf")
+	if got, want := synced(t, m), []string{"A/streams/EVENTS", "A/streams/EVENTS/meta.inf"}; !slices.Equal(got, want) {
+		t.Errorf("description rewritten: %v, want %v", got, want)
+	}
+	write(t, stream, "obs", "mine", "meta.inf")
+	if got := synced(t, m); !slices.Contains(got, "A/streams/EVENTS/obs/mine/meta.inf") || !slices.Contains(got, "A/streams/EVENTS/obs") {
+		t.Errorf("a consumer: %v", got)
+	}
+	write(t, stream, "msgs", "2.blk")
+	if got, want := synced(t, m), []string{"A/streams/EVENTS/msgs"}; !slices.Equal(got, want) {
+		t.Errorf("a block: %v, want %v", got, want)
+	}
+	if err := os.RemoveAll(stream); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := synced(t, m), []string{"A/streams"}; !slices.Equal(got, want) {
+		t.Errorf("the stream is gone: %v, want %v", got, want)
+	}
+}
+
+func TestMetaSyncTriesAgain(t *testing.T) {
+	m := newMetaSync(t.TempDir())
+	write(t, m.root, "meta.inf")
+	broken := errors.New("no")
+	m.sync = func(string) error { return broken }
+	if err := m.round(); !errors.Is(err, broken) {
+		t.Fatalf("a failure is not told: %v", err)
+	}
+	if got, want := synced(t, m), []string{".", "meta.inf"}; !slices.Equal(got, want) {
+		t.Errorf("after a failure: %v, want %v", got, want)
+	}
+}
