@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/weft-mesh/weft/accounts"
@@ -177,4 +179,28 @@ func TestRejoinAfterARollback(t *testing.T) {
 	m.holds("us-0", "acme", "after-us", 100)
 	m.holds("us-0", "acme", "one-us-0", 300)
 	m.once("acme", "eu-0", "us-0")
+}
+
+// A power cut can take the description of a stream and leave its messages: the server does not know the stream
+// then, and takes the messages over when it is made anew. With the history of a peer on top they would stand twice.
+func TestRejoinWithMessagesOfAnUnknownStream(t *testing.T) {
+	t.Parallel()
+	m := newTestMesh(t, region("eu"), region("us"))
+	m.start()
+	m.settled("acme")
+	n := m.flows("acme", "one", 0, 300, "eu-0", "us-0")
+	m.stop("us-0")
+	found, err := filepath.Glob(filepath.Join(m.store("us-0"), "jetstream", "*", "streams", "EVENTS", "meta.*"))
+	if err != nil || len(found) != 2 {
+		t.Fatalf("descriptions: %v, %v", found, err)
+	}
+	for _, f := range found {
+		m.must(os.Truncate(f, 0)) // as a rename without a sync leaves it
+	}
+	m.startOnly("us-0")
+	m.closed("us-0", "EVENTS of acme is gone")
+	m.rejoin("us-0")
+	m.open("us-0")
+	publish(t, m.publisher("us-0", "acme"), m.hubs["us-0"].Origin(), "after", 100)
+	m.converged("acme", n+100, m.patience(), "eu-0", "us-0")
 }

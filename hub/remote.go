@@ -277,11 +277,7 @@ func (c *confirmer) nudge(ctx context.Context) {
 	}
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	st, err := c.session.js.Stream(call, subject.EventsStream)
-	if err == nil {
-		err = c.hub.markTraffic(call, c.tenancy, st)
-	}
-	if err != nil && ctx.Err() == nil && !c.session.conn.IsClosed() {
+	if err := c.hub.markTraffic(call, c.tenancy); err != nil && ctx.Err() == nil && !c.session.conn.IsClosed() {
 		c.hub.log.Warn("marker for a remote acknowledgement not stored", zap.String("tenant", c.name), zap.Error(err))
 	}
 }

@@ -205,9 +205,14 @@ func (h *Hub) makeStream(ctx context.Context, t *tenancy) error {
 	if err != nil {
 		return err
 	}
-	if have != nil {
+	switch {
+	case have != nil:
 		cfg.Sources = have.Sources
-	} else {
+	case h.broker.HasMessages(t.tenant.Account, subject.EventsStream):
+		// The stream's description was lost and its messages were not: with the history of a peer on top of them they
+		// would stand there twice. What they lack comes back by the comparison between the regions.
+		h.log.Warn("messages of a stream that is unknown are taken over", zap.String("tenant", t.tenant.Name))
+	default:
 		cfg.Sources = h.history(ctx, t.tenant.Name, h.peersOf(t.tenant))
 	}
 	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{cfg}); err != nil {
