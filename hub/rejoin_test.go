@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -186,6 +187,7 @@ func TestRejoinAfterARollback(t *testing.T) {
 func TestRejoinWithMessagesOfAnUnknownStream(t *testing.T) {
 	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
+	m.tune = func(o *Options) { o.DedupeWindow = 100 * time.Millisecond } // which would hide the doubles
 	m.start()
 	m.settled("acme")
 	n := m.flows("acme", "one", 0, 300, "eu-0", "us-0")
