@@ -159,6 +159,13 @@ func (h *Hub) Start(ctx context.Context) error {
 		}
 	}
 	h.loops.Go(func() { h.live(run) })
+	h.loops.Go(func() {
+		select {
+		case <-run.Done():
+		case err := <-h.broker.Broken():
+			h.fail(err)
+		}
+	})
 	select {
 	case <-h.gate.first:
 		return nil

@@ -40,6 +40,8 @@ type Broker struct {
 	links []Link        // guarded by op; survives a restart
 	lame  <-chan struct{}
 
+	broken chan error // holds why the server takes no more writes
+
 	quitMu sync.Mutex
 	quit   chan struct{} // closed when Stop begins: ends the retries of SetLinks
 }
@@ -59,8 +61,12 @@ func New(o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Broker{opts: o, log: o.Logger.Named("broker").With(zap.String("server", o.Name)), op: make(chan struct{}, 1)}, nil
+	return &Broker{opts: o, log: o.Logger.Named("broker").With(zap.String("server", o.Name)), op: make(chan struct{}, 1), broken: make(chan error, 1)}, nil
 }
+
+// Broken delivers why the server refuses writes until it is started again: its disk failed, or was full. The server
+// goes on answering, so whoever runs the broker has to end it.
+func (b *Broker) Broken() <-chan error { return b.broken }
 
 // acquire takes the right to change something, or gives up with the context.
 func (b *Broker) acquire(ctx context.Context, op string) error {
@@ -152,7 +158,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		res.Close()
 		return nil, &fault.Error{Op: "broker.start", Kind: fault.Invalid, Code: "server_refused", Detail: "the server refuses its options", Err: err}
 	}
-	logs := &serverLog{held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
+	logs := &serverLog{broken: b.broken, held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
 	if err := b.await(ctx, s, logs); err != nil {
 		s.Shutdown()

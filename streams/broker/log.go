@@ -7,15 +7,21 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // serverLog turns the server's log lines into ours: what it calls a notice is detail to us. It also keeps the
 // first fatal message, which the server does not return as an error.
 type serverLog struct {
-	log   *zap.Logger
-	held  *atomic.Bool // links are refused on purpose
-	first atomic.Pointer[string]
+	log    *zap.Logger
+	held   *atomic.Bool // links are refused on purpose
+	first  atomic.Pointer[string]
+	broken chan error // takes the first failure of the disk after which the server refuses writes for good
 }
+
+// refusesWrites are the server's words for that: it tells nobody else, and answers requests as before.
+var refusesWrites = []string{"ritical write error", "will be DISABLED"}
 
 // fatal is the first fatal message, or nothing.
 func (l *serverLog) fatal() string {
@@ -36,7 +42,22 @@ func (l *serverLog) Noticef(format string, v ...any) {
 func (l *serverLog) Warnf(format string, v ...any) { l.say(zap.WarnLevel, fmt.Sprintf(format, v...)) }
 
 // Errorf logs an error.
-func (l *serverLog) Errorf(format string, v ...any) { l.say(zap.ErrorLevel, fmt.Sprintf(format, v...)) }
+func (l *serverLog) Errorf(format string, v ...any) {
+	msg := fmt.Sprintf(format, v...)
+	for _, words := range refusesWrites {
+		if strings.Contains(msg, words) {
+			l.breaks(msg)
+		}
+	}
+	l.say(zap.ErrorLevel, msg)
+}
+
+func (l *serverLog) breaks(msg string) {
+	select {
+	case l.broken <- fault.New("broker.write", fault.Unavailable, "disk_failed", "%s", msg):
+	default:
+	}
+}
 
 // say keeps at debug level what the server reports of every normal start: nobody could act on it.
 func (l *serverLog) say(level zapcore.Level, msg string) {

@@ -5,7 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // synced runs a round and lists what it synced, relative to the root.
@@ -86,5 +92,29 @@ func TestMetaSyncTriesAgain(t *testing.T) {
 	}
 	if got, want := synced(t, m), []string{".", "meta.inf"}; !slices.Equal(got, want) {
 		t.Errorf("after a failure: %v, want %v", got, want)
+	}
+}
+
+func TestBrokenDiskIsTold(t *testing.T) {
+	b, err := New(Options{Name: "eu-0", Region: "eu", StoreDir: t.TempDir(), Client: Listen{Port: AnyPort}, SystemAccount: "S", Accounts: map[string]string{"S": "jwt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &serverLog{log: zap.NewNop(), held: new(atomic.Bool), broken: b.broken}
+	l.Errorf("JetStream failed to store a msg on stream '%s'", "EVENTS")
+	select {
+	case err := <-b.Broken():
+		t.Fatalf("one refused message is no broken disk: %v", err)
+	default:
+	}
+	l.Errorf("[A/EVENTS] Critical write error: %v", "no space left on device")
+	l.Errorf("JetStream out of %s resources, will be DISABLED", "File") // nobody waits for a second one
+	select {
+	case err := <-b.Broken():
+		if fault.CodeOf(err) != "disk_failed" || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("told as %v", err)
+		}
+	default:
+		t.Error("a failed write is not told")
 	}
 }
