@@ -55,6 +55,7 @@ type Hub struct {
 
 	gate   *gate
 	linked atomic.Bool // tenants' links are dialled: not before the gate is passed
+	lost   atomic.Bool // a peer holds what is missing here
 	failed chan error  // holds why the hub has to end
 	noted  *epochs     // epochs of peers that the control state may not name yet
 
@@ -172,6 +173,7 @@ func (h *Hub) open(ctx context.Context) error {
 	if err := h.noteLife(false); err != nil {
 		return err
 	}
+	h.lost.Store(false)
 	call, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := h.announce(call); err != nil {
@@ -233,7 +235,7 @@ func (h *Hub) Stop(ctx context.Context) error {
 			h.control.conn.Close()
 		}
 		stopped := h.broker.Stop(ctx)
-		if stopped == nil && h.served() {
+		if stopped == nil && h.served() && !h.lost.Load() {
 			stopped = h.noteLife(true)
 		}
 		err = errors.Join(err, stopped)
