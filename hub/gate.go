@@ -26,6 +26,7 @@ type gate struct {
 	mu      sync.Mutex
 	open    bool
 	losses  []Loss
+	origin  subject.Origin    // that the losses are of
 	silent  map[string]string // peers that did not answer, with the reason
 	waived  map[string]string // peers that an operator does without, and which one
 	records int               // of this region that the peer with the most of them counts
@@ -83,7 +84,8 @@ func (h *Hub) live(ctx context.Context) {
 	proof := h.evidence()
 	began := h.opts.Now()
 	for ctx.Err() == nil {
-		v := h.judge(ctx, proof, h.opts.Now().Sub(began) >= h.opts.AskPeers)
+		over := h.opts.Now().Sub(began) >= h.opts.AskPeers
+		v := h.judge(ctx, proof, over)
 		if v == admit {
 			err := h.open(ctx)
 			if err == nil {
@@ -94,7 +96,7 @@ func (h *Hub) live(ctx context.Context) {
 			h.notReady(err.Error())
 			h.log.Warn("region not open yet", zap.Error(err))
 		}
-		if v == expel || h.opts.Now().Sub(began) >= h.opts.AskPeers {
+		if v == expel || over {
 			h.gate.decided() // a start does not wait for an operator or a peer that is away
 		}
 		h.pause(ctx)
@@ -125,6 +127,7 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 	}
 	g := h.gate
 	g.mu.Lock()
+	losses = g.remember(h.Origin(), losses, silent)
 	changed := len(g.losses) != len(losses) || !slices.Equal(slices.Sorted(maps.Keys(g.silent)), slices.Sorted(maps.Keys(silent)))
 	g.losses, g.silent = losses, silent
 	v := decide(losses, silent, g.waived, proof, over)
@@ -132,6 +135,9 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 	why := h.closedReason(v, losses, silent)
 	if changed && v == expel {
 		h.log.Error(why)
+		if err := h.noteLost(); err != nil {
+			h.log.Error("the loss was not noted in the store", zap.Error(err))
+		}
 	} else if changed && (v == wait && over || v == admit && len(silent) > 0) {
 		h.log.Warn(why, zap.String("evidence", string(proof)))
 	}
@@ -143,6 +149,20 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 	}
 	h.notReady(why)
 	return v
+}
+
+// remember adds what peers said that do not answer now: a loss is one until the peer that told of it says
+// otherwise, or the region goes on under another origin. gate.mu is held.
+func (g *gate) remember(now subject.Origin, losses []Loss, silent map[string]string) []Loss {
+	if g.origin == now {
+		for _, l := range g.losses {
+			if _, away := silent[l.Peer]; away {
+				losses = append(losses, l)
+			}
+		}
+	}
+	g.origin = now
+	return losses
 }
 
 func (h *Hub) closedReason(v verdict, losses []Loss, silent map[string]string) string {
@@ -320,6 +340,9 @@ func (h *Hub) verifyLater(ctx context.Context) {
 		}
 		losses, silent := h.askPeers(ctx, peers)
 		if len(losses) > 0 {
+			if err := h.noteLost(); err != nil {
+				h.log.Error("the loss was not noted in the store", zap.Error(err))
+			}
 			h.fail(fault.New("hub.gate", fault.Conflict, "data_lost", "%s", h.closedReason(expel, losses, nil)))
 			return
 		}

@@ -58,6 +58,7 @@ func TestWeigh(t *testing.T) {
 		"killed, same boot":                    {last: &life{Boot: "b"}, boot: "b", want: sameBoot},
 		"killed, other boot":                   {last: &life{Boot: "a"}, boot: "b", want: noEvidence},
 		"killed, other boot, synced":           {last: &life{Boot: "a", Synced: true}, boot: "b", want: everySync},
+		"lost, clean stop before":              {last: &life{Boot: "b", Clean: true, Synced: true, Lost: true}, boot: "b", want: noEvidence},
 		"no boot id known now or then":         {last: &life{}, want: noEvidence},
 		"an unreadable life and new files":     {last: &life{}, first: true, boot: "b", want: noEvidence},
 		"a life outranks the first-start mark": {last: &life{Boot: "a"}, first: true, boot: "b", want: noEvidence},
@@ -230,6 +231,35 @@ func TestEvidenceIsContradictedLater(t *testing.T) {
 	m.rejoin("eu-0")
 	m.open("eu-0")
 	m.flows("acme", "three", len(m.events("eu-0", "acme")), 0, "eu-0")
+}
+
+// A peer that told of a loss and goes away has not taken it back, neither for the evidence of an older copy nor
+// for an operator nor for the next start.
+func TestLossIsRememberedWhileThePeerIsAway(t *testing.T) {
+	t.Parallel()
+	m := newTestMesh(t, region("eu"), region("us"))
+	m.start()
+	m.tenant("acme")
+	m.flows("acme", "one", 0, 50, "eu-0", "us-0")
+	m.backup("eu-0")
+	m.flows("acme", "two", 100, 50, "eu-0", "us-0")
+	m.stop("eu-0")
+	m.rollback("eu-0") // with the clean mark of the copy
+	m.startOnly("eu-0")
+	m.closed("eu-0", "lost data")
+	m.cutters["us-eu"].Cut()
+	eu := m.hubs["eu-0"]
+	streamtest.Eventually(t, 15*time.Second, func() (bool, string) { return len(eu.Status().Silent) == 1, "us still answers" })
+	m.closed("eu-0", "lost data")
+	if err := eu.Waive([]string{"us"}, "test"); fault.CodeOf(err) != "data_lost" {
+		t.Errorf("a loss that a peer told of is waived while it is away: %v", err)
+	}
+	m.restart("eu-0")
+	m.closed("eu-0", "can only be told by us")
+	m.cutters["us-eu"].Heal()
+	m.closed("eu-0", "lost data")
+	m.rejoin("eu-0")
+	m.open("eu-0")
 }
 
 // What was stored after the fork of a rolled back store is told apart from what both have.

@@ -55,10 +55,10 @@ type Hub struct {
 
 	gate    *gate
 	linked  atomic.Bool // tenants' links are dialled: not before the gate is passed
+	lost    atomic.Bool // a peer holds what is missing here
 	failed  chan error  // holds why the hub has to end
 	noted   *epochs     // epochs of peers that the control state may not name yet
 	repairs *repairs
-
 	remotes *remotes // loops behind remote acknowledgements
 
 	mu      sync.Mutex
@@ -182,6 +182,7 @@ func (h *Hub) open(ctx context.Context) error {
 	if err := h.noteLife(false); err != nil {
 		return err
 	}
+	h.lost.Store(false)
 	call, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := h.announce(call); err != nil {
@@ -244,7 +245,7 @@ func (h *Hub) Stop(ctx context.Context) error {
 			h.control.conn.Close()
 		}
 		stopped := h.broker.Stop(ctx)
-		if stopped == nil && h.served() {
+		if stopped == nil && h.served() && !h.lost.Load() {
 			stopped = h.noteLife(true)
 		}
 		err = errors.Join(err, stopped)

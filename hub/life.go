@@ -28,6 +28,7 @@ type life struct {
 	Boot   string `json:"boot"`   // of the operating system, "" where it is not known
 	Clean  bool   `json:"clean"`  // the broker was stopped in order
 	Synced bool   `json:"synced"` // every write was synced
+	Lost   bool   `json:"lost"`   // a peer said that data are missing here, and the region has not opened since
 }
 
 func lifeFile(store string) string { return filepath.Join(store, "life.json") }
@@ -38,6 +39,8 @@ func weigh(last *life, first bool, boot string) evidence {
 	case last == nil && first:
 		return firstStart
 	case last == nil:
+		return noEvidence
+	case last.Lost:
 		return noEvidence
 	case last.Clean:
 		return cleanStop
@@ -67,7 +70,18 @@ func (h *Hub) evidence() evidence {
 
 // noteLife records that the server serves, or that it has stopped in order.
 func (h *Hub) noteLife(clean bool) error {
-	raw, err := json.Marshal(life{Boot: h.opts.BootID, Clean: clean, Synced: h.opts.SyncAlways})
+	return h.writeLife(life{Boot: h.opts.BootID, Clean: clean, Synced: h.opts.SyncAlways})
+}
+
+// noteLost takes back what the last life proves: an older copy may bear the mark of an orderly stop, and must not
+// open by it when the peer that knows better is away.
+func (h *Hub) noteLost() error {
+	h.lost.Store(true)
+	return h.writeLife(life{Boot: h.opts.BootID, Lost: true})
+}
+
+func (h *Hub) writeLife(l life) error {
+	raw, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
