@@ -86,9 +86,15 @@ func ControlConfig(s ControlSpec) jetstream.StreamConfig {
 
 // base has what all our streams have in common, with the limits that the server would fill in written out.
 func base(name, subjects string, replicas int) jetstream.StreamConfig {
+	compression := jetstream.S2Compression
+	if replicas > 1 {
+		// A server that was killed shortens the last block of a replicated stream when it comes back, and cannot if
+		// that is compressed: the stream refuses writes, and with all servers killed at once stays without a leader.
+		compression = jetstream.NoCompression
+	}
 	return jetstream.StreamConfig{
 		Name: name, Subjects: []string{subjects},
-		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Compression: jetstream.S2Compression,
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Compression: compression,
 		Replicas: max(1, replicas), Duplicates: DefaultDuplicates, AllowDirect: true,
 		MaxBytes: -1, MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
 	}

@@ -25,7 +25,7 @@ func TestEventsConfig(t *testing.T) {
 	})
 	want := jetstream.StreamConfig{
 		Name: "EVENTS", Subjects: []string{"evt.eu_2.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-		Compression: jetstream.S2Compression, Replicas: 3, Duplicates: 2 * time.Minute, DenyDelete: true, AllowMsgTTL: true, AllowDirect: true,
+		Compression: jetstream.NoCompression, Replicas: 3, Duplicates: 2 * time.Minute, DenyDelete: true, AllowMsgTTL: true, AllowDirect: true,
 		Discard: jetstream.DiscardNew, MaxBytes: 1 << 30, MaxAge: 168 * time.Hour,
 		MaxMsgs: -1, MaxConsumers: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
 		Sources: []*jetstream.StreamSource{
@@ -41,7 +41,7 @@ func TestEventsConfig(t *testing.T) {
 
 func TestEventsConfigDefaults(t *testing.T) {
 	c := streams.EventsConfig(streams.EventsSpec{Self: o("eu", 1), History: []subject.Origin{o("eu", 0)}, MaxAge: time.Minute})
-	if c.Replicas != 1 || c.MaxBytes != -1 || len(c.Sources) != 0 {
+	if c.Replicas != 1 || c.Compression != jetstream.S2Compression || c.MaxBytes != -1 || len(c.Sources) != 0 {
 		t.Errorf("%+v", c)
 	}
 	if c.Duplicates != time.Minute {
