@@ -12,6 +12,7 @@ type metrics struct {
 	closed        prometheus.Gauge
 	kicks         *prometheus.CounterVec
 	sourceSilence *prometheus.GaugeVec
+	streamSilence *prometheus.GaugeVec
 	admin         *prometheus.CounterVec
 	drift         *prometheus.GaugeVec
 	repaired      *prometheus.CounterVec
@@ -29,6 +30,8 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 			Name: "weft_hub_source_kicks_total", Help: "Sources dropped and re-added because they fell silent.", ConstLabels: labels}, []string{"account", "peer"}),
 		sourceSilence: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weft_hub_source_silence_seconds", Help: "Time since a source was last heard of, heartbeats included.", ConstLabels: labels}, []string{"account", "peer"}),
+		streamSilence: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weft_hub_stream_silence_seconds", Help: "Time since a stream last answered; 0 while it does. Its leader is lost when this grows.", ConstLabels: labels}, []string{"account"}),
 		admin: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weft_hub_admin_requests_total", Help: "Requests to the admin API by action and HTTP status.", ConstLabels: labels}, []string{"action", "status"}),
 		drift: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -38,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 		repairSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weft_hub_repair_last_success_timestamp_seconds", Help: "When a comparison with a peer last came to its end.", ConstLabels: labels}, []string{"tenant", "peer"}),
 	}
-	for _, c := range []prometheus.Collector{m.links, m.closed, m.kicks, m.sourceSilence, m.admin, m.drift, m.repaired, m.repairSuccess} {
+	for _, c := range []prometheus.Collector{m.links, m.closed, m.kicks, m.sourceSilence, m.streamSilence, m.admin, m.drift, m.repaired, m.repairSuccess} {
 		reg.MustRegister(c)
 	}
 	return m

@@ -22,7 +22,13 @@ type watched struct {
 	kicked  map[string]time.Time // key -> when it was last kicked
 	backoff map[string]time.Duration
 	seen    uint64 // the stream's last sequence when a marker was last considered
+
+	answered time.Time // when the stream last answered
+	told     bool      // that it does not
 }
+
+// silentStream is how long a stream may have no leader before an operator is told: elections take seconds.
+const silentStream = 20 * time.Second
 
 const (
 	minKick = 5 * time.Second // a request of the last kick may still be under way
@@ -119,10 +125,12 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 	st, err := t.session.js.Stream(call, t.stream)
 	if err != nil {
 		if ctx.Err() == nil {
-			h.log.Warn("stream not answering", zap.String("account", t.name), zap.String("stream", t.stream), zap.Error(err))
+			h.unanswered(t, w, err)
 		}
 		return nil
 	}
+	w.answered, w.told = h.opts.Now(), false
+	h.metrics.streamSilence.WithLabelValues(t.name).Set(0)
 	info := st.CachedInfo()
 	if t.stream == subject.ControlStream {
 		if o, ok := originOfControl(info.Config.Subjects, h.opts.Identity.Region); ok && o != h.Origin() {
@@ -156,6 +164,21 @@ func (h *Hub) watch(ctx context.Context, t target, w *watched, leaves map[string
 		}
 	}
 	return st
+}
+
+// unanswered tells of a stream that has no leader: nothing of its tenant is stored in this region meanwhile.
+func (h *Hub) unanswered(t target, w *watched, err error) {
+	if w.answered.IsZero() {
+		w.answered = h.opts.Now()
+	}
+	silent := h.opts.Now().Sub(w.answered)
+	h.metrics.streamSilence.WithLabelValues(t.name).Set(silent.Seconds())
+	if silent < silentStream || w.told {
+		return
+	}
+	w.told = true
+	h.log.Error("a stream does not answer: nothing that is sent to it is stored in this region, and the other regions are not affected; start the region's servers again, one after the other",
+		zap.String("account", t.name), zap.String("stream", t.stream), zap.Time("since", w.answered), zap.Error(err))
 }
 
 func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstream.StreamSource) {
