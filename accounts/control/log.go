@@ -211,7 +211,7 @@ func (l *Log) read(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer cancel()
-	watch.Go(func() { l.watchCreated(ctx, created, it.Stop) })
+	watch.Go(func() { l.watchStream(ctx, created, it.Stop) })
 	f := folder{log: l, work: l.State().clone(), published: l.opts.Now()}
 	for {
 		msg, err := it.Next()
@@ -233,25 +233,33 @@ func (l *Log) created(ctx context.Context) (time.Time, error) {
 	at := s.CachedInfo().Created
 	if !l.made.Equal(at) && !l.made.IsZero() {
 		l.opts.Logger.Warn("the control stream was made anew, reading it from its beginning", zap.Time("made", at))
-		l.mu.Lock()
-		l.folded = 0
-		l.mu.Unlock()
 	}
 	l.made = at
+	l.mu.Lock()
+	l.folded = 0 // what was folded may have other sequences now
+	l.mu.Unlock()
 	return at, nil
 }
 
 // lookEvery is how often the reader looks whether the stream is still the one that it reads.
 const lookEvery = 3 * time.Second
 
-// watchCreated ends a reader whose stream was made anew, by a region that lost its store: an ordered consumer
-// that makes itself again goes on at its old sequence and would skip what the new stream has below it.
-func (l *Log) watchCreated(ctx context.Context, created time.Time, end func()) {
+// watchStream ends a reader whose stream may be another one: made anew by a region that lost its store, or put back
+// to an older copy while the server was away. An ordered consumer that makes itself again goes on at its old
+// sequence and would skip what the stream has below it. So after a lost connection all is read again: the log is
+// short, and folding a record twice changes nothing.
+func (l *Log) watchStream(ctx context.Context, created time.Time, end func()) {
+	conn := l.opts.JS.Conn()
+	lost := conn.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING)
+	defer conn.RemoveStatusListener(lost)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-lost:
+			end()
 			return
 		case <-tick.C:
 		}

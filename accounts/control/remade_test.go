@@ -41,6 +41,31 @@ func TestTheReaderNoticesANewStream(t *testing.T) {
 	}
 }
 
+// A stream that was put back to an older copy bears the date of the one before, and is soon as long.
+func TestTheReaderNoticesAnOlderStream(t *testing.T) {
+	server, js := controlStream(t)
+	reader := open(t, js, eu)
+	region := func(l *control.Log, name string) {
+		t.Helper()
+		streamtest.Eventually(t, 20*time.Second, func() (bool, string) {
+			err := put(t, l, control.KindRegion, name, accounts.RegionInfo{Name: name, Epoch: 1})
+			return err == nil, "not written"
+		})
+	}
+	region(open(t, js, eu), "a")
+	restore := server.Backup()
+	writer := open(t, js, eu)
+	for _, name := range []string{"b", "c", "d", "e"} {
+		region(writer, name)
+	}
+	streamtest.Eventually(t, 20*time.Second, func() (bool, string) { return len(reader.State().Regions) == 5, "not read" })
+	restore()
+	region(open(t, js, eu), "f")
+	streamtest.Eventually(t, 20*time.Second, func() (bool, string) {
+		return reader.State().Regions["f"] != nil, "the reader waits for sequences that the older stream has not"
+	})
+}
+
 // A value that is written again under a later origin does not outrank a newer one, and holds where there is none.
 func TestRestatedValuesLoseAgainstNewerOnes(t *testing.T) {
 	_, js := controlStream(t)

@@ -12,6 +12,9 @@ package streamtest
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -94,6 +97,28 @@ func (s *JetStream) Restart() {
 	s.t.Helper()
 	addr := s.server.Addr()
 	s.Stop()
+	s.start(portOf(addr))
+}
+
+// Backup copies the server's files; restore puts the server back to them, as an operator does with an older disk.
+func (s *JetStream) Backup() (restore func()) {
+	s.t.Helper()
+	aside := filepath.Join(s.t.TempDir(), "copy")
+	s.between(func() error { return os.CopyFS(aside, os.DirFS(s.dir)) })
+	return func() {
+		s.t.Helper()
+		s.between(func() error { return errors.Join(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(aside))) })
+	}
+}
+
+// between does something to the files while the server is away.
+func (s *JetStream) between(act func() error) {
+	s.t.Helper()
+	addr := s.server.Addr()
+	s.Stop()
+	if err := act(); err != nil {
+		s.t.Fatal(err)
+	}
 	s.start(portOf(addr))
 }
 
