@@ -64,11 +64,26 @@ type slot struct {
 func takeSlot() (*slot, error) {
 	for n := firstSlot; n <= lastSlot; n++ {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.%d.255.1:%d", n, guardPort))
-		if err == nil {
-			return &slot{n, l}, nil
+		if err != nil {
+			continue
 		}
+		s := &slot{n, l}
+		if s.free() {
+			return s, nil
+		}
+		_ = l.Close()
 	}
 	return nil, fmt.Errorf("all loopback blocks 127.%d to 127.%d are taken", firstSlot, lastSlot)
+}
+
+// free says whether nothing listens where a hub would: a rig that was killed can leave one that hangs.
+func (s *slot) free() bool {
+	l, err := net.Listen("tcp", s.addr(0, hubHost, portMetrics))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
 }
 
 func (s *slot) host(region, last int) string {
