@@ -17,7 +17,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,7 +39,8 @@ type Broker struct {
 	links []Link        // guarded by op; survives a restart
 	lame  <-chan struct{}
 
-	broken chan error // holds why the server takes no more writes
+	broken chan error              // holds why the server takes no more writes
+	sync   func(path string) error // puts a file or directory on disk
 
 	quitMu sync.Mutex
 	quit   chan struct{} // closed when Stop begins: ends the retries of SetLinks
@@ -61,7 +61,7 @@ func New(o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Broker{opts: o, log: o.Logger.Named("broker").With(zap.String("server", o.Name)), op: make(chan struct{}, 1), broken: make(chan error, 1)}, nil
+	return &Broker{opts: o, log: o.Logger.Named("broker").With(zap.String("server", o.Name)), op: make(chan struct{}, 1), broken: make(chan error, 1), sync: syncPath}, nil
 }
 
 // Broken delivers why the server refuses writes until it is started again: its disk failed, or was full. The server
@@ -142,6 +142,9 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 			lock.Close()
 		}
 	}()
+	if err := syncFiles(b.opts.messagesDir(), b.sync); err != nil {
+		return nil, storeFault("broker.start", b.opts.StoreDir, err)
+	}
 	res, err := newResolver(b.opts)
 	if err != nil {
 		return nil, err
@@ -171,7 +174,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
 		}
 	}
-	r := &running{server: s, resolver: res, lock: lock, endSync: newMetaSync(filepath.Join(b.opts.StoreDir, server.JetStreamStoreDir)).start(b.opts.SyncInterval, b.log)}
+	r := &running{server: s, resolver: res, lock: lock, endSync: newMetaSync(b.opts.messagesDir(), b.sync).start(b.opts.SyncInterval, b.log)}
 	if b.opts.HoldClients {
 		b.eachTenant(r, (*running).holdLinks)
 		b.opts.barred.Store(false)
@@ -253,6 +256,9 @@ func (b *Broker) Stop(ctx context.Context) error {
 		r.server.Shutdown()
 		r.server.WaitForShutdown()
 		r.endSync()
+		if err := syncFiles(b.opts.messagesDir(), b.sync); err != nil {
+			b.log.Error("what was stored last is not synced", zap.Error(err))
+		}
 		r.resolver.Close()
 		r.lock.Close()
 	}()

@@ -50,7 +50,7 @@ func write(t *testing.T, elem ...string) {
 
 func TestMetaSyncFollowsChanges(t *testing.T) {
 	root := t.TempDir()
-	m := newMetaSync(root)
+	m := newMetaSync(root, nil)
 	stream := filepath.Join(root, "A", "streams", "EVENTS")
 	write(t, stream, "meta.inf")
 	write(t, stream, "meta.sum")
@@ -83,7 +83,7 @@ func TestMetaSyncFollowsChanges(t *testing.T) {
 }
 
 func TestMetaSyncTriesAgain(t *testing.T) {
-	m := newMetaSync(t.TempDir())
+	m := newMetaSync(t.TempDir(), nil)
 	write(t, m.root, "meta.inf")
 	broken := errors.New("no")
 	m.sync = func(string) error { return broken }

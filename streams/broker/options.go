@@ -172,6 +172,9 @@ func (o Options) validate() error {
 }
 
 // accountsDir is where the resolver keeps account JWTs; JetStream uses StoreDir/jetstream.
+// messagesDir is where the server keeps streams and consumers.
+func (o Options) messagesDir() string { return filepath.Join(o.StoreDir, server.JetStreamStoreDir) }
+
 func (o Options) accountsDir() string { return filepath.Join(o.StoreDir, "accounts") }
 
 // Lame duck: what Stop gives clients to go elsewhere before their connections are closed.

@@ -146,7 +146,7 @@ func (n *naiveJudge) outcome(a *Attempt, at map[string][]Stored, must []string, 
 		n.v.Acknowledged++
 		excused := false
 		for _, l := range n.h.Losses {
-			if entries == 0 && l.Region == a.Region && a.AckedAt > l.From && a.AckedAt <= max(l.At, l.Back) {
+			if gone := entries == 0 || a.Regional && len(at[a.Region]) == 0; gone && l.Region == a.Region && a.AckedAt > l.From && a.AckedAt <= max(l.At, l.Back) {
 				excused = true
 				age := max(0, time.Duration(l.At-a.AckedAt))
 				if a.Regional {

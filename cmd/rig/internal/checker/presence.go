@@ -28,21 +28,35 @@ func (j *judge) answer(s *scope, it *item) {
 }
 
 func (j *judge) lost(s *scope, it *item) {
-	if len(it.held) == 0 {
-		if age, ok := excuse(j.h.Losses, it.attempt); ok {
-			if it.attempt.Regional { // has no copy elsewhere: nothing of it is promised through the loss of its region
-				j.v.RegionalLost++
-				return
-			}
-			j.v.LostWithRegion++
-			j.v.RPOms = max(j.v.RPOms, milliseconds(age))
-			return
+	absent := it.missing(promised(s, it.attempt))
+	if len(absent) == 0 {
+		return
+	}
+	// An event of scope l has no copy that could come back from elsewhere, not even where another request stored it.
+	// One of scope g has, if any region holds it.
+	if age, ok := excuse(j.h.Losses, it.attempt); ok && it.attempt.Regional {
+		j.v.RegionalLost++
+		return
+	} else if ok && len(it.held) == 0 {
+		j.v.LostWithRegion++
+		j.v.RPOms = max(j.v.RPOms, milliseconds(age))
+		return
+	}
+	j.find(Finding{Kind: KindLost, Tenant: s.tenant, Region: absent[0], ID: it.id},
+		"acknowledged by %s at %s, absent from %s%s", it.attempt.Region, time.Duration(it.attempt.AckedAt).Round(time.Millisecond),
+		strings.Join(absent, ", "), losses(j.h.Losses, it.attempt.Region))
+}
+
+// losses tells when a region was set back, for a finding that such a loss does not excuse.
+func losses(all []Loss, region string) string {
+	var b strings.Builder
+	for _, l := range all {
+		if l.Region == region {
+			fmt.Fprintf(&b, "; its store of %s was set back to that of %s", time.Duration(max(l.At, l.Back)).Round(time.Millisecond),
+				time.Duration(max(l.From, 0)).Round(time.Millisecond))
 		}
 	}
-	if absent := it.missing(promised(s, it.attempt)); len(absent) > 0 {
-		j.find(Finding{Kind: KindLost, Tenant: s.tenant, Region: absent[0], ID: it.id},
-			"acknowledged by %s, absent from %s", it.attempt.Region, strings.Join(absent, ", "))
-	}
+	return b.String()
 }
 
 // promised are the regions that an acknowledgement is a promise for.
