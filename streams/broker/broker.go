@@ -231,8 +231,9 @@ func (b *Broker) await(ctx context.Context, s *server.Server, logs *serverLog) e
 }
 
 // Stop lets clients go (they are told to reconnect elsewhere and have a moment for it), hands raft
-// leaderships over, closes the store and waits for the server's goroutines. It is idempotent and ends with
-// ctx: then the error says so and the rest goes on in the background.
+// leaderships over, closes and syncs the store and waits for the server's goroutines. It is idempotent and ends with
+// ctx: then the error says so and the rest goes on in the background. A server of a cluster that is just catching up a
+// stream first tries that to its end, which takes 15 s where nobody answers it.
 func (b *Broker) Stop(ctx context.Context) error {
 	const op = "broker.stop"
 	b.quitMu.Lock()

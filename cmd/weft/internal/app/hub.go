@@ -57,7 +57,7 @@ func RunHub(ctx context.Context, c *config.Hub, log *zap.Logger) error {
 	case failed = <-h.Failed():
 	}
 	log.Info("hub stopping")
-	return errors.Join(failed, stopWithin(15*time.Second, h.Stop))
+	return errors.Join(failed, stopWithin(30*time.Second, h.Stop))
 }
 
 // RunRelay runs one relay process until ctx ends, then drains it.
