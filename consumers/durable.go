@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // bind finds the durable or creates it, and leaves it in s.durable.
@@ -68,6 +69,9 @@ func (s *Subscription) check(have *jetstream.ConsumerConfig) error {
 		got = append(got, have.FilterSubject)
 	}
 	slices.Sort(got)
+	if slices.Equal(got, []string{subject.Events()}) {
+		got = nil // as good as no filter
+	}
 	want := s.opts.filters()
 	switch {
 	case !slices.Equal(got, want):
@@ -89,7 +93,7 @@ func (s *Subscription) conflict(code, format string, args ...any) error {
 
 func showFilters(fs []string) string {
 	if len(fs) == 0 {
-		return "none (markers too)"
+		return "none (all topics)"
 	}
 	return strings.Join(fs, ", ")
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 const (
@@ -186,6 +187,12 @@ func (s *Subscription) forgetPull() {
 // accept puts a delivery into the backlog. What is no event is taken out of the durable for good:
 // nothing in weft writes such a message to the stream, and it would come again for ever.
 func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
+	if subject.IsMarker(msg.Subject()) {
+		if err := msg.Ack(); err != nil {
+			s.log.Warn("marker not settled, it will come again", zap.Error(err))
+		}
+		return
+	}
 	m, err := decode(msg)
 	if err != nil {
 		s.log.Error("message is not an event, skipped for good", zap.String("subject", msg.Subject()), zap.Error(err))

@@ -228,8 +228,10 @@ func TestRunOutlivesARestartOfTheServer(t *testing.T) {
 	o.AckWait = 2 * time.Second
 	run := run(t, r.subscribe(o), nil)
 	run.count(50)
+	lives := r.nc.Stats().Reconnects
 	r.s.Restart()
-	streamtest.Eventually(t, patience, func() (bool, string) { return r.nc.IsConnected(), "publisher not connected" })
+	// A connection that has not noticed its end yet would take the next event with it.
+	streamtest.Eventually(t, patience, func() (bool, string) { return r.nc.Stats().Reconnects > lives, "publisher not connected" })
 	r.publish("bets", 51, 100)
 	streamtest.Eventually(t, patience, func() (bool, string) {
 		got := run.ids()

@@ -111,7 +111,7 @@ func TestSubscribeRefusesAnotherDurable(t *testing.T) {
 			"evt.*.*.*.wallet.>, asked for was evt.*.*.*.bets.>", "durable_filter"},
 		"more topics": {jetstream.ConsumerConfig{FilterSubjects: []string{subject.Topic("bets"), subject.Topic("wallet")}, AckPolicy: jetstream.AckExplicitPolicy},
 			"choose another name", "durable_filter"},
-		"no filter":     {jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy}, "none (markers too)", "durable_filter"},
+		"no filter":     {jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy}, "none (all topics)", "durable_filter"},
 		"no acks":       {jetstream.ConsumerConfig{FilterSubject: subject.Topic("bets"), AckPolicy: jetstream.AckNonePolicy}, "ack policy", "durable_kind"},
 		"unbounded":     {jetstream.ConsumerConfig{FilterSubject: subject.Topic("bets"), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1}, "max ack pending -1", "durable_kind"},
 		"pushed":        {jetstream.ConsumerConfig{FilterSubject: subject.Topic("bets"), AckPolicy: jetstream.AckExplicitPolicy, DeliverSubject: "push.here"}, "push consumer", "durable_kind"},
@@ -134,6 +134,13 @@ func TestSubscribeRefusesAnotherDurable(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a filter for all events is as good as none", func(t *testing.T) {
+		have := jetstream.ConsumerConfig{Durable: "all", FilterSubject: subject.Events(), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 100}
+		if _, err := r.js.CreateConsumer(t.Context(), subject.EventsStream, have); err != nil {
+			t.Fatal(err)
+		}
+		r.subscribe(r.options("all"))
+	})
 	t.Run("the same topics in another order are the same", func(t *testing.T) {
 		r.subscribe(r.options("two", "bets", "wallet"))
 		r.subscribe(r.options("two", "wallet", "bets"))

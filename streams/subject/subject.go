@@ -149,7 +149,14 @@ func Replicated(o Origin) string { return "evt." + o.String() + ".g.>" }
 func ReplicatedEvents(o Origin) string { return "evt." + o.String() + ".g.*.>" }
 
 // Marker is where an origin writes its markers. Four tokens: no filter over events sees it.
-func Marker(o Origin) string { return "evt." + o.String() + ".g.hb" }
+func Marker(o Origin) string { return "evt." + o.String() + markerEnd }
+
+// IsMarker says whether a subject is some origin's Marker.
+func IsMarker(s string) bool {
+	return strings.HasPrefix(s, "evt.") && strings.HasSuffix(s, markerEnd) && strings.Count(s, ".") == 3
+}
+
+const markerEnd = ".g.hb"
 
 // RegionalOf matches what an origin wrote and what stays in its region.
 func RegionalOf(o Origin) string { return "evt." + o.String() + ".l.>" }

@@ -151,6 +151,9 @@ func TestFiltersSeeWhatTheyShould(t *testing.T) {
 		e := events().Draw(t, "event")
 		s, other := e.String(), origins().Filter(func(o subject.Origin) bool { return o != e.Origin }).Draw(t, "other")
 		marker := subject.Marker(e.Origin)
+		if !subject.IsMarker(marker) || subject.IsMarker(s) || subject.IsMarker(s+".g.hb") {
+			t.Fatalf("of %s and %s only the first is a marker", marker, s)
+		}
 		for _, c := range []struct {
 			filter, subject string
 			want            bool

@@ -60,7 +60,7 @@ func (r *Reader) Poll(ctx context.Context) error {
 
 func (r *Reader) read(ctx context.Context, end uint64) error {
 	cons, err := r.js.OrderedConsumer(ctx, subject.EventsStream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject.Events()}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.last + 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.last + 1,
 	})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (r *Reader) read(ctx context.Context, end uint64) error {
 		return err
 	}
 	if info.NumPending == 0 {
-		r.last = end // only markers
+		r.last = end
 		return nil
 	}
 	it, err := cons.Messages(jetstream.PullMaxMessages(5000), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
@@ -102,6 +102,9 @@ func (r *Reader) read(ctx context.Context, end uint64) error {
 
 // take keeps one message as the checker wants it.
 func (r *Reader) take(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	if subject.IsMarker(msg.Subject()) {
+		return nil
+	}
 	ev, err := subject.Parse(msg.Subject())
 	if err != nil {
 		return err
