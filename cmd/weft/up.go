@@ -25,8 +25,8 @@ func newUpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a whole mesh on this machine",
-		Long: `up runs a mesh of several regions in this one process: brokers, TLS links, relays, certificates and two
-tenants, acme and globex. Everything lives below --data; the same directory continues where it stopped.
+		Long: `up runs a mesh of several regions in this one process: brokers, TLS links, relays, certificates and
+tenants. Everything lives below --data; the same directory continues where it stopped.
 
 Every port follows from --port-base: a region's relay is at base+443, NATS at base+422, the admin API at
 base+480, metrics at base+490, and each further region 100 higher.`,
@@ -50,6 +50,7 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 	f.StringVar(&o.Data, "data", "./weft-data", "directory for everything that the mesh keeps")
 	f.IntVar(&o.PortBase, "port-base", 18000, "every port follows from this one")
 	f.StringSliceVar(&o.Regions, "regions", []string{"eu", "us"}, "regions; the first is the control home")
+	f.StringSliceVar(&o.Tenants, "tenants", o.Tenants, "tenants to make, where they do not exist")
 	f.IntVar(&o.Servers, "servers", 1, "servers in each region: 1, or 3 for replicated streams")
 	f.StringVar(&o.Sync, "sync", "interval", "interval: fsync within a second of the ack; always: before it")
 	f.Var(&disk, "tenant-disk", "disk that a new tenant may use in each region")

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+// mesh is what is measured: one of our own, in a process beside this one so that its costs are its own, or one that
+// runs already.
+type mesh struct {
+	file *meshfile.Mesh
+	dir  string
+	pid  int // of the own mesh; 0: its costs cannot be seen
+	what string
+	end  func()
+}
+
+const (
+	startWait = 2 * time.Minute
+	stopWait  = 40 * time.Second
+)
+
+// open starts the own mesh with these tenants, or finds the target.
+func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
+	if o.Target != "" {
+		file, err := meshfile.Read(o.Target)
+		if err != nil {
+			return nil, err
+		}
+		return &mesh{file: file, dir: o.Target, what: "a running mesh of " + plural(len(file.Regions), "region"), end: func() {}}, nil
+	}
+	dir, err := os.MkdirTemp(o.Dir, "weft-bench-")
+	if err != nil {
+		return nil, err
+	}
+	base, err := freePorts(len(o.Regions))
+	if err != nil {
+		return nil, err
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, o.Binary, "up", "--data", dir, "--port-base", strconv.Itoa(base), "--regions", strings.Join(o.Regions, ","),
+		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenants, ","), "--tenant-disk", strconv.FormatInt(tenantDisk(len(tenants)), 10), "--log-level", "error")
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &said, &said, child()
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopWait
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
+	m := &mesh{dir: dir, pid: cmd.Process.Pid}
+	m.what = fmt.Sprintf("%s of %s that replicate to each other, one process, TLS on every path, sync %s", plural(len(o.Regions), "region"), plural(o.Servers, "server"), o.Sync)
+	m.end = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(stopWait):
+			_ = cmd.Process.Kill()
+			<-done
+		}
+		_ = os.RemoveAll(dir)
+	}
+	if m.file, err = awaitMesh(ctx, dir, len(tenants), done); err != nil {
+		m.end()
+		return nil, fault.New("bench.mesh", fault.Unavailable, "mesh_failed", "the mesh did not start (%v): %s", err, tail(said.String()))
+	}
+	return m, nil
+}
+
+// tenantDisk divides what a benchmark may take of the disk.
+func tenantDisk(tenants int) int64 { return max(int64(24<<30)/int64(tenants), 16<<20) }
+
+// awaitMesh waits for the file that a mesh writes when it is ready.
+func awaitMesh(ctx context.Context, dir string, tenants int, ended <-chan struct{}) (*meshfile.Mesh, error) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if file, err := meshfile.Read(dir); err == nil && len(file.Tenants) >= tenants {
+			return file, nil
+		}
+		select {
+		case <-ended:
+			return nil, errors.New("its process ended")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func tail(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+// freePorts finds a base from which `weft up` can count.
+func freePorts(regions int) (int, error) {
+	for base := 20_000; base < 60_000; base += 1000 {
+		free := true
+		for r := range regions {
+			for _, of := range []int{22, 32, 43, 80, 90} {
+				l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(base+400+100*r+of)))
+				if err != nil {
+					free = false
+					break
+				}
+				_ = l.Close()
+			}
+		}
+		if free {
+			return base, nil
+		}
+	}
+	return 0, fault.New("bench.mesh", fault.Unavailable, "no_ports", "no free ports for %d regions", regions)
+}
+
+// endpoint is where and as whom one tenant sends into one region.
+type endpoint struct {
+	host   string // host:port of the relay
+	tls    *tls.Config
+	kid    string
+	secret []byte
+}
+
+func (m *mesh) endpoint(region, tenant string) (*endpoint, error) {
+	r, err := m.file.Region(region)
+	if err != nil {
+		return nil, err
+	}
+	t, err := m.file.Tenant(tenant)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(r.Relay)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(t.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return nil, fault.New("bench.mesh", fault.Invalid, "secret", "%s does not hold a secret", filepath.Base(t.SecretFile))
+	}
+	c, err := pki.ClientTLS(t.ClientCert, t.ClientKey, m.file.Path(m.file.CA))
+	if err != nil {
+		return nil, err
+	}
+	c.ServerName, _, _ = net.SplitHostPort(u.Host)
+	c.NextProtos = []string{"http/1.1"}
+	return &endpoint{host: u.Host, tls: c, kid: t.Kid, secret: secret}, nil
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
