@@ -66,6 +66,8 @@ func newBenchCommand() *cobra.Command {
 	f.IntVar(&o.EventBytes, "event-bytes", o.EventBytes, "bytes of one event")
 	f.IntVar(&o.Keys, "keys", o.Keys, "routing keys")
 	f.Float64Var(&o.Rate, "rate", 0, "events per second at which latencies are taken (default: half of the full speed)")
+	f.IntVar(&o.Tenants, "tenants", o.Tenants, "tenants of bench tenants, and the most of bench growth")
+	f.IntVar(&o.MostStored, "most-stored", o.MostStored, "events that bench growth stores at most")
 	f.BoolVar(&asJSON, "json", false, "print the figures as one line of JSON, and nothing else")
 	f.StringVar(&html, "html", "", "also write a self-contained page with plots to this file")
 	return cmd
@@ -111,4 +113,3 @@ func writePage(path string, r *report.Report) error {
 	}
 	return f.Close()
 }
-

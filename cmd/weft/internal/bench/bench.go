@@ -33,12 +33,18 @@ const (
 )
 
 func twoTenants(*Options) []string { return []string{measured, baseline} }
+func oneTenant(*Options) []string  { return []string{measured} }
 
 // Scenarios lists what can be measured.
 func Scenarios() []Scenario {
 	return []Scenario{
 		{"ingest", "batches of signed events through a relay, at full speed and at a fixed rate", twoTenants, ingest},
 		{"single", "signed events through a relay, one in each request, at full speed and at a fixed rate", twoTenants, single},
+		{"e2e", "events sent into one region at a fixed rate and handled by a durable consumer in another", oneTenant, e2e},
+		{"consume", "a durable consumer that reads stored events, beside a bare one", oneTenant, consume},
+		{"overload", "three times what a relay can take: what it accepts, how it refuses, and how it recovers", oneTenant, overload},
+		{"tenants", "a load spread over many tenants, beside the same load of one", manyTenants, tenants},
+		{"growth", "the cost of an event while tenants, stored events, keys, sizes, batches and regions grow", oneTenant, growth},
 	}
 }
 
@@ -53,12 +59,13 @@ func find(name string) (Scenario, bool) {
 
 // bench is one run.
 type bench struct {
-	ctx context.Context
-	o   *Options
-	m   *mesh
-	rec *recorder
-	out *report.Report
-	tag string // of every id of this run
+	ctx  context.Context
+	o    *Options
+	m    *mesh
+	rec  *recorder
+	out  *report.Report
+	tag  string // of every id of this run
+	tags int    // tags that were derived from it
 }
 
 // Run measures. The report says what was found; the error, why there is none.

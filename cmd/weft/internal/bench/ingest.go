@@ -8,7 +8,6 @@ import (
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench/report"
 )
 
-
 // warmUp is before the first round, and not measured.
 const warmUp = 500 * time.Millisecond
 

@@ -136,6 +136,15 @@ func freePorts(regions int) (int, error) {
 	return 0, fault.New("bench.mesh", fault.Unavailable, "no_ports", "no free ports for %d regions", regions)
 }
 
+// names are the tenants whose credentials are at hand.
+func (m *mesh) names() []string {
+	out := make([]string, len(m.file.Tenants))
+	for i, t := range m.file.Tenants {
+		out[i] = t.Name
+	}
+	return out
+}
+
 // endpoint is where and as whom one tenant sends into one region.
 type endpoint struct {
 	host   string // host:port of the relay

@@ -66,6 +66,13 @@ func (r *recorder) state() (acked int, latency *hdrhistogram.Histogram) {
 	return r.acked, h
 }
 
+// most is the memory that was seen at most.
+func (r *recorder) most() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rss
+}
+
 func (r *recorder) failed() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,15 +12,17 @@ import (
 // after the answer to the last one, so that its keys have an order. It belongs to one goroutine at a time.
 type sender struct {
 	*author
-	end   *endpoint
-	wire  *wire // nil: to be dialled
-	batch int
-	rec   *recorder
-	plain []byte
-	body  []byte
-	acked bitset
-	other map[string]int // answers by code, that were not plain success
-	last  error
+	end      *endpoint
+	wire     *wire // nil: to be dialled
+	batch    int
+	rec      *recorder
+	plain    []byte
+	body     []byte
+	acked    bitset
+	settled  int            // acknowledged
+	intended *intents       // when requests should have begun; nil: nobody asks
+	other    map[string]int // answers by code, that were not plain success
+	last     error
 }
 
 func newSender(e *endpoint, tag string, number, keys, size, batch int, rec *recorder) *sender {
@@ -48,6 +50,9 @@ func (s *sender) send(intended time.Time) {
 		}
 		s.wire = w
 	}
+	if s.intended != nil {
+		s.intended.add(intended)
+	}
 	first := s.next
 	kind := "application/x-ndjson"
 	if s.batch == 1 {
@@ -63,6 +68,7 @@ func (s *sender) send(intended time.Time) {
 		return
 	}
 	acked := s.settle(first, status, answer)
+	s.settled += acked
 	s.rec.done(time.Since(intended), acked, s.batch-acked)
 }
 
@@ -114,16 +120,21 @@ func (s *sender) settle(first uint64, status int, answer []byte) (acked int) {
 
 // closed lets every sender send as fast as answers come, for d.
 func closed(ctx context.Context, senders []*sender, d time.Duration) {
+	closedGroups(ctx, rotate(senders, len(senders)), d)
+}
+
+// closedGroups lets one sender of each group at a time send, one after the other.
+func closedGroups(ctx context.Context, groups [][]*sender, d time.Duration) {
 	end := time.Now().Add(d)
 	var wg sync.WaitGroup
-	for _, s := range senders {
+	for _, group := range groups {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for i := 0; ctx.Err() == nil; i++ {
 				now := time.Now()
 				if !now.Before(end) {
 					return
 				}
-				s.send(now)
+				group[i%len(group)].send(now)
 			}
 		})
 	}

@@ -79,23 +79,23 @@ func (m *mesh) verify(ctx context.Context, tenant, tag string, senders []*sender
 // copied is what one region holds of this benchmark's events.
 type copied struct {
 	tag     string
-	seen    []bitset
-	last    [][]uint64 // the newest number of each sender and key, plus one
-	keys    int
-	missing int // acknowledged and not seen yet
-	acked   []bitset
+	from    map[int]*seen // by the sender's number
+	missing int           // acknowledged and not seen yet
 	found   tally
 }
 
+// seen is what one sender was told, and what was seen of it.
+type seen struct {
+	acked bitset
+	all   bitset
+	last  []uint64 // the newest number of each key, plus one
+}
+
 func newCopy(tag string, senders []*sender) *copied {
-	c := &copied{tag: tag, seen: make([]bitset, len(senders)), last: make([][]uint64, len(senders)), acked: make([]bitset, len(senders))}
-	for i, s := range senders {
-		c.keys, c.last[i], c.acked[i] = s.keys, make([]uint64, s.keys), s.acked
-		for n := range s.next {
-			if s.acked.has(n) {
-				c.missing++
-			}
-		}
+	c := &copied{tag: tag, from: make(map[int]*seen, len(senders))}
+	for _, s := range senders {
+		c.from[s.sender] = &seen{acked: s.acked, last: make([]uint64, s.keys)}
+		c.missing += s.settled
 	}
 	return c
 }
@@ -128,20 +128,21 @@ func (c *copied) read(ctx context.Context, js jetstream.JetStream) error {
 }
 
 func (c *copied) take(id string) {
-	sender, n, ok := parseID(id, c.tag)
-	if !ok || sender >= len(c.seen) {
+	number, n, ok := parseID(id, c.tag)
+	from := c.from[number]
+	if !ok || from == nil {
 		return // of somebody else
 	}
 	c.found.read++
-	if c.seen[sender].has(n) {
+	if from.all.has(n) {
 		c.found.duplicated++
 		return
 	}
-	c.seen[sender].add(n)
-	if c.acked[sender].has(n) {
+	from.all.add(n)
+	if from.acked.has(n) {
 		c.missing--
 	}
-	last := &c.last[sender][n%uint64(c.keys)]
+	last := &from.last[n%uint64(len(from.last))]
 	if n < *last {
 		c.found.reordered++
 	}
