@@ -17,6 +17,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -145,6 +146,27 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 	if err := syncFiles(b.opts.messagesDir(), b.sync); err != nil {
 		return nil, storeFault("broker.start", b.opts.StoreDir, err)
 	}
+	held := newKeep(&b.opts)
+	if err := held.hold(); err != nil {
+		return nil, storeFault("broker.start", b.opts.StoreDir, err)
+	}
+	r, err := b.launch(ctx, held)
+	if err != nil {
+		back, restoreErr := held.restore()
+		if len(back) > 0 {
+			b.log.Warn("put back what the server deleted because it could not recover it", zap.Strings("directories", back))
+		}
+		return nil, errors.Join(err, restoreErr)
+	}
+	r.lock = lock
+	if err := held.drop(); err != nil {
+		b.log.Warn("what was held while the server recovered is still there", zap.Error(err))
+	}
+	return r, nil
+}
+
+// launch makes the server and waits until it has recovered all that held holds. On failure it has ended.
+func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error) {
 	res, err := newResolver(b.opts)
 	if err != nil {
 		return nil, err
@@ -163,24 +185,43 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 	}
 	logs := &serverLog{broken: b.broken, held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
-	if err := b.await(ctx, s, logs); err != nil {
+	if err = b.await(ctx, s, logs); err == nil {
+		for account := range b.opts.Accounts {
+			if err := load(s, account); err != nil {
+				b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
+			}
+		}
+		err = b.recovered(held, logs)
+	}
+	if err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
 		res.Close()
 		return nil, err
 	}
-	for account := range b.opts.Accounts {
-		if err := load(s, account); err != nil {
-			b.log.Warn("account not loaded", zap.String("account", account), zap.Error(err))
-		}
-	}
-	r := &running{server: s, resolver: res, lock: lock, endSync: newMetaSync(b.opts.messagesDir(), b.sync).start(b.opts.SyncInterval, b.log)}
+	r := &running{server: s, resolver: res, endSync: newMetaSync(b.opts.messagesDir(), b.sync).start(b.opts.SyncInterval, b.log)}
 	if b.opts.HoldClients {
 		b.eachTenant(r, (*running).holdLinks)
 		b.opts.barred.Store(false)
 	}
 	r.clientURL, r.leafURL = b.urls(s)
 	return r, nil
+}
+
+// recovered insists that every stream is there that was there before the start. In a cluster one may have been
+// removed while this server was away: there it counts only together with the server's own complaint.
+func (b *Broker) recovered(held *keep, logs *serverLog) error {
+	streams, consumers, err := held.missing()
+	if err != nil {
+		return storeFault("broker.start", b.opts.StoreDir, err)
+	}
+	complaint := logs.lost()
+	gone := slices.Concat(streams, consumers)
+	if len(gone) == 0 || complaint == "" && (len(streams) == 0 || b.opts.Cluster != nil) {
+		return nil
+	}
+	return fault.New("broker.start", fault.Unavailable, "not_recovered",
+		"the server could not recover %s (%s): its files are kept; see to the disk of %s and start again", gone[0], complaint, b.opts.StoreDir)
 }
 
 // OpenClients lets in the clients and links that HoldClients refused. Doing it again does nothing.

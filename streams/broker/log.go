@@ -18,10 +18,31 @@ type serverLog struct {
 	held   *atomic.Bool // links are refused on purpose
 	first  atomic.Pointer[string]
 	broken chan error // takes the first failure of the disk after which the server refuses writes for good
+
+	unrecovered atomic.Pointer[string] // the first stream or consumer that could not be recovered at the start
 }
 
 // refusesWrites are the server's words for that: it tells nobody else, and answers requests as before.
 var refusesWrites = []string{"ritical write error", "will be DISABLED"}
+
+// notRecovered are the server's words for a stream or consumer that it could not read and may have deleted for that.
+var notRecovered = []string{"Error recreating stream", "Error adding consumer", "Error configuring jetstream for account"}
+
+func (l *serverLog) recovers(msg string) {
+	for _, words := range notRecovered {
+		if strings.Contains(msg, words) {
+			l.unrecovered.CompareAndSwap(nil, &msg)
+		}
+	}
+}
+
+// lost is the first thing that was not recovered, or nothing.
+func (l *serverLog) lost() string {
+	if p := l.unrecovered.Load(); p != nil {
+		return strings.TrimSpace(*p)
+	}
+	return ""
+}
 
 // fatal is the first fatal message, or nothing.
 func (l *serverLog) fatal() string {
@@ -39,7 +60,11 @@ func (l *serverLog) Noticef(format string, v ...any) {
 }
 
 // Warnf logs a warning.
-func (l *serverLog) Warnf(format string, v ...any) { l.say(zap.WarnLevel, fmt.Sprintf(format, v...)) }
+func (l *serverLog) Warnf(format string, v ...any) {
+	msg := fmt.Sprintf(format, v...)
+	l.recovers(msg)
+	l.say(zap.WarnLevel, msg)
+}
 
 // Errorf logs an error.
 func (l *serverLog) Errorf(format string, v ...any) {
@@ -49,6 +74,7 @@ func (l *serverLog) Errorf(format string, v ...any) {
 			l.breaks(msg)
 		}
 	}
+	l.recovers(msg)
 	l.say(zap.ErrorLevel, msg)
 }
 

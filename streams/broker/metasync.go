@@ -21,8 +21,11 @@ type metaSync struct {
 	seen map[string]time.Time // path -> the modification time that is on disk
 }
 
-// described are the files that a stream or consumer cannot do without.
-var described = map[string]bool{"meta.inf": true, "meta.sum": true}
+// description is the file that a stream or consumer cannot do without.
+const description = "meta.inf"
+
+// described are the files of a description.
+var described = map[string]bool{description: true, "meta.sum": true}
 
 // contents is the directory of a stream's messages. The server syncs what is in it.
 const contents = "msgs"

@@ -92,7 +92,7 @@ type watcher struct {
 	count   atomic.Int64
 	cancel  context.CancelFunc
 	done    chan error
-	intends []*intents // by sender
+	intends map[int]*intents // by the sender's number
 
 	mu   sync.Mutex
 	hist *hdrhistogram.Histogram
@@ -126,19 +126,20 @@ func (b *bench) watch(region string, senders []*sender) (*watcher, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
-	w := &watcher{tag: b.tag, cancel: cancel, done: make(chan error, 1), hist: newHistogram()}
+	w := &watcher{tag: b.tag, cancel: cancel, done: make(chan error, 1), hist: newHistogram(), intends: map[int]*intents{}}
 	for _, s := range senders {
 		s.intended = new(intents)
-		w.intends = append(w.intends, s.intended)
+		w.intends[s.sender] = s.intended
 	}
 	batch := uint64(b.o.Batch)
 	go func() {
 		w.done <- sub.Run(ctx, func(_ context.Context, m *consumers.Message) error {
 			sender, n, ok := parseID(m.EventID, w.tag)
-			if !ok || sender >= len(w.intends) {
+			from := w.intends[sender]
+			if !ok || from == nil {
 				return nil
 			}
-			if at, ok := w.intends[sender].of(n / batch); ok {
+			if at, ok := from.of(n / batch); ok {
 				us := max(min(time.Since(at).Microseconds(), 59_000_000), 1)
 				w.mu.Lock()
 				_ = w.hist.RecordValue(us)

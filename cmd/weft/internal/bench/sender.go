@@ -21,6 +21,7 @@ type sender struct {
 	acked    bitset
 	settled  int            // acknowledged
 	intended *intents       // when requests should have begun; nil: nobody asks
+	flaws    *flaws         // what goes wrong on purpose; nil: nothing
 	other    map[string]int // answers by code, that were not plain success
 	last     error
 }
@@ -61,6 +62,10 @@ func (s *sender) send(intended time.Time) {
 	} else {
 		s.body = s.lines(s.body[:0], s.batch, now)
 	}
+	if s.flaws != nil {
+		s.flaws.before(s, kind, now)
+		s.flaws.spoil(s.body)
+	}
 	status, answer, err := s.wire.post(s.body, kind, now, false)
 	if err != nil {
 		s.close()
@@ -70,6 +75,9 @@ func (s *sender) send(intended time.Time) {
 	acked := s.settle(first, status, answer)
 	s.settled += acked
 	s.rec.done(time.Since(intended), acked, s.batch-acked)
+	if s.flaws != nil {
+		s.flaws.after(s, kind, now)
+	}
 }
 
 func (s *sender) lost(err error) {
