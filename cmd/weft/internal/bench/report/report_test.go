@@ -56,7 +56,7 @@ func full() *Report {
 
 // forms are the ways to show a report.
 func forms(r *Report) map[string]func(io.Writer) error {
-	return map[string]func(io.Writer) error{"json": r.WriteJSON, "text": r.WriteText}
+	return map[string]func(io.Writer) error{"json": r.WriteJSON, "text": r.WriteText, "html": r.WriteHTML}
 }
 
 func written(t *testing.T, write func(io.Writer) error) string {
