@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -56,7 +58,7 @@ func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	}
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, o.Binary, "up", "--data", dir, "--port-base", strconv.Itoa(base), "--regions", strings.Join(o.Regions, ","),
-		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenants, ","), "--tenant-disk", strconv.FormatInt(tenantDisk(len(tenants)), 10), "--log-level", "error")
+		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenants, ","), "--tenant-disk", strconv.FormatInt(tenantDisk(dir, len(o.Regions), len(tenants)), 10), "--log-level", "error")
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &said, &said, child()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWait
@@ -87,8 +89,16 @@ func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	return m, nil
 }
 
-// tenantDisk divides what a benchmark may take of the disk.
-func tenantDisk(tenants int) int64 { return max(int64(24<<30)/int64(tenants), 16<<20) }
+// tenantDisk divides what a benchmark may take of the disk: half of what is free, for every region has a copy.
+func tenantDisk(dir string, regions, tenants int) int64 {
+	const most, least = 24 << 30, 16 << 20
+	share := int64(most)
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) == nil {
+		share = min(share, int64(st.Bavail)*int64(st.Bsize)/int64(2*regions)) //nolint:gosec // far from overflow
+	}
+	return max(share/int64(tenants), least)
+}
 
 // awaitMesh waits for the file that a mesh writes when it is ready.
 func awaitMesh(ctx context.Context, dir string, tenants int, ended <-chan struct{}) (*meshfile.Mesh, error) {
