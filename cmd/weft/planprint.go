@@ -28,6 +28,10 @@ func printCapacity(w io.Writer, r *capacity.Result) error {
 		}
 		fmt.Fprintf(tw, "  %s\t%s\n", row.name, row.value)
 	}
+	fmt.Fprintln(tw, "\nTAKEN FOR GRANTED")
+	for _, premise := range r.Premises {
+		fmt.Fprintf(tw, "  %s\n", premise)
+	}
 	fmt.Fprintln(tw, "\nCOSTS that this is computed from")
 	for _, a := range r.Assumptions {
 		fmt.Fprintf(tw, "  %s\t%s %s\t%s\t%s\n", a.Name, digits(a.Value), a.Unit, a.Basis, a.Source)

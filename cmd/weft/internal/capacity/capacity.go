@@ -23,7 +23,8 @@ type Result struct {
 	Leader      Leader       `json:"leader"`
 	CatchUp     CatchUp      `json:"catch_up"`
 	Warnings    []Warning    `json:"warnings"`
-	Assumptions []Assumption `json:"assumptions"`
+	Premises    []string     `json:"premises"`    // taken for granted
+	Assumptions []Assumption `json:"assumptions"` // every cost
 }
 
 // Rates are events per second in one region at the peak.

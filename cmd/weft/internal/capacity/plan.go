@@ -14,7 +14,7 @@ func Plan(w Workload, c Costs) (*Result, error) {
 		return nil, err
 	}
 	p := newPlanner(w, c)
-	r := &Result{Workload: w, Warnings: []Warning{}, Assumptions: c.List()}
+	r := &Result{Workload: w, Warnings: []Warning{}, Premises: premises(), Assumptions: c.List()}
 	r.Rates = Rates{
 		Accepted: amount(p.peak.own), Takeover: amount(p.takeover.own),
 		Stored: amount(p.stored()), Read: amount(p.stored() * float64(w.Durables)),

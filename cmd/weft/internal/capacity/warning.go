@@ -94,7 +94,7 @@ func (p *planner) dedupeMemory(r *Result) *Warning {
 	}
 	return &Warning{
 		Code:   "dedupe_memory",
-		What:   fmt.Sprintf("the dedupe windows hold %s ids, %.1f GB on each server and twice that with the collector's room", thousands(r.Memory.DedupeIDs), float64(r.Memory.DedupeBytes)/1e9),
+		What:   fmt.Sprintf("the dedupe windows hold %s ids, %.1f GB on each server, before the collector's room", thousands(r.Memory.DedupeIDs), float64(r.Memory.DedupeBytes)/1e9),
 		Change: "a shorter --dedupe; consumers drop what comes later by event_id",
 	}
 }
