@@ -113,7 +113,7 @@ func cpuCosts() CPUCosts {
 	return CPUCosts{
 		RelayRequest: Cost{180, us, Derived, "204 µs for a request of one event and 42 µs per event in one of ten, HTTP/1.1, TLS, signed, the load generator's part included: " + byRelay},
 		RelayEvent:   Cost{16, us, Derived, "22.9 µs per event in a request of 100, less half of the 13.8 µs of a raw publish, which is the server's (the half is assumed); load generator included: " + byRelay},
-		Store:        Cost{24.8, us, Measured, "publisher and one server together, S2, median of 3 (23.4 to 28.1; 11.8 with one header on idle cores): " + byStore},
+		Store:        Cost{24.8, us, Measured, "publisher and one server together, S2, median of 3 (23.4 to 28.1; 11.8 with one header in another measurement): " + byStore},
 		SourceIn:     Cost{15.9, us, Derived, "half of 31.8 µs for both ends (median of 5, 29.1 to 36.0); the half is assumed: " + bySource},
 		SourceOut:    Cost{15.9, us, Derived, "the other half: " + bySource},
 		Replicate:    Cost{11, us, Derived, "half of what three servers took more than one, 46.7 (40.1 to 55.0) less 24.8 µs: " + byStore},
@@ -153,7 +153,7 @@ func memoryCosts() MemoryCosts {
 func limits() Limits {
 	return Limits{
 		StreamOne:    Cost{130_000, "events/s", Measured, "130,000 to 170,000, ids of 36 characters, 500 B: " + byResearch},
-		StreamRaft:   Cost{31_000, "events/s", Measured, "three servers and the client on the same two cores, so a leader with cores of its own takes more: " + byResearch},
+		StreamRaft:   Cost{31_000, "events/s", Measured, "three servers and the client on the same two cores, so a leader with cores of its own may take more: " + byResearch},
 		StreamSynced: Cost{5_300, "events/s", Measured, "4,000 in flight, virtual disk: " + byResearch},
 		Source:       Cost{66_000, "events/s", Measured, "66,000 to 84,000, both regions on the same two cores: " + byResearch},
 		Assets:       Cost{streams.MaxAssets, "groups", Fixed, "advice of the server's maintainers"},

@@ -33,7 +33,7 @@ func (p *planner) streamRate(r *Result) *Warning {
 			thousands(amount(p.stored()/most))),
 	}
 	if p.replicated() {
-		w.Change += "; measure the leader on cores of its own, where it takes more"
+		w.Change += "; measure the leader on cores of its own, where it may take more"
 	}
 	if p.w.Ack == AckSynced && !p.replicated() {
 		w.Change = "--servers 3, where syncing always costs little; or " + w.Change
