@@ -93,6 +93,11 @@ func makeRaw(round int) []nats.Msg {
 
 // sendAll sends the bodies from as many senders as there are, each signing on its own.
 func (r *rig) sendAll(client *http.Client, bodies [][]byte) {
+	r.sendEach(client, bodies, []byte(`{"stored":100,`))
+}
+
+// sendEach is sendAll for bodies that are answered with another beginning.
+func (r *rig) sendEach(client *http.Client, bodies [][]byte, answer []byte) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range senders {
@@ -112,7 +117,7 @@ func (r *rig) sendAll(client *http.Client, bodies [][]byte) {
 				}
 				text, _ := io.ReadAll(res.Body)
 				_ = res.Body.Close()
-				if !bytes.HasPrefix(text, []byte(`{"stored":100,`)) {
+				if !bytes.HasPrefix(text, answer) {
 					r.t.Errorf("%d %s", res.StatusCode, text)
 				}
 			}
