@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/weft-mesh/weft/streams/event"
+	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
@@ -103,10 +104,15 @@ func newStage(b *testing.B, n int) *stage {
 	if err != nil {
 		b.Fatal(err)
 	}
+	regions := []partition.Region{{Name: "eu", Weight: 1}, {Name: "us", Weight: 1}}
 	for i := range events[:n] {
 		e := &events[i].Event
-		to := subject.Event{Origin: subject.Origin{Region: "eu", Epoch: 1}, Scope: subject.Global, Partition: i % 64, Topic: "bets", Type: e.Type}
-		s.msgs = append(s.msgs, Message{Subject: to.String(), Region: "eu", ID: e.ID, Data: e.Raw})
+		to := subject.Event{Origin: subject.Origin{Region: "eu", Epoch: 1}, Scope: subject.Global, Partition: partition.Of(e.UserID), Topic: "bets", Type: e.Type}
+		m := Message{Subject: to.String(), Region: "eu", ID: e.ID, Data: e.Raw}
+		if home := partition.Home(e.UserID, regions); home != "eu" {
+			m.Home = home
+		}
+		s.msgs = append(s.msgs, m)
 	}
 	return s
 }
