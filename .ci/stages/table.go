@@ -24,7 +24,7 @@ func table(results []result) string {
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %.0f | %s | %d | %d |\n", stage(r.name), folder(r.pkg), r.ns, rate, r.bytes, r.allocations)
 	}
-	fmt.Fprintf(&b, "\n%s, %s/%s, %d CPUs. Times depend on the machine and on what else it does; allocations do not.\n",
+	fmt.Fprintf(&b, "\n%s, %s/%s, %d CPUs, the best of several runs. Times depend on the machine and on what else it does; allocations do not.\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	return b.String()
 }
