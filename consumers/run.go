@@ -104,7 +104,9 @@ func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled
 		return
 	}
 	msg := b.settle(it)
-	log := s.log.With(zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
+	named := func(fields ...zap.Field) []zap.Field { // made only where something is logged
+		return append(fields, zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
+	}
 	var err error
 	switch {
 	case handled == nil && s.opts.ConfirmAck:
@@ -120,11 +122,11 @@ func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled
 		if p, ok := handled.(*panicError); ok {
 			fields = append(fields, zap.ByteString("stack", p.stack))
 		}
-		log.Warn("event not handled", fields...)
+		s.log.Warn("event not handled", named(fields...)...)
 		err = msg.NakWithDelay(delay)
 	}
 	if err != nil {
-		log.Warn("event not settled, it will come again", zap.Error(err))
+		s.log.Warn("event not settled, it will come again", named(zap.Error(err))...)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -60,7 +59,7 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 }
 
 func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
-	debug.SetGCPercent(200) // the brokers hold many small long-lived objects: marking them half as often is worth the memory
+	app.TuneGC()
 	began := time.Now()
 	mesh, err := app.StartMesh(ctx, o)
 	if err != nil {

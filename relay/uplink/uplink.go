@@ -170,7 +170,7 @@ func (u *Uplink) send(c *call, first, n int) {
 func (s *shared) call(msgs []Message, results []Result) *call {
 	c, _ := s.calls.Get().(*call)
 	if c == nil {
-		c = &call{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), header: nats.Header{}}
+		c = &call{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), header: nats.Header{}, values: map[string][]string{}}
 		c.msg.Header = c.header
 	}
 	select {
@@ -197,13 +197,23 @@ func (c *call) stamp(s *Stamp) {
 	c.set(header.TraceParent, s.TraceParent)
 }
 
-// set changes the value in place: one map and one slice for each name serve all messages.
+// set changes the value in place: one map and one slice for each name serve all messages, also for a name that only
+// some of them have.
 func (c *call) set(name, value string) {
-	if vs := c.header[name]; len(vs) == 1 && value != "" {
-		vs[0] = value
-	} else if value != "" {
-		c.header[name] = []string{value}
-	} else if len(vs) > 0 {
+	vs := c.values[name]
+	if vs == nil {
+		if value == "" {
+			return
+		}
+		vs = make([]string, 1)
+		c.values[name] = vs
+	}
+	had := vs[0] != ""
+	vs[0] = value
+	switch {
+	case value != "" && !had:
+		c.header[name] = vs
+	case value == "" && had:
 		delete(c.header, name)
 	}
 }

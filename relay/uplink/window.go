@@ -30,6 +30,7 @@ type call struct {
 	wake   chan struct{} // holds one token: something was settled
 	timer  *time.Timer
 	header nats.Header
+	values map[string][]string // of header, kept for names that are not in it now
 	msg    nats.Msg
 	tokens []byte // the reply subjects of one wave
 }
