@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,8 @@ type tracked struct {
 	index    *digest.Index
 	created  time.Time // tells one stream of the name from the next
 	first    uint64    // of the stream when it was last looked at
+	firstAt  time.Time // when that message was stored
+	front    uint64    // messages that vanished from the front of the stream before they were old enough to
 	next     uint64    // sequence from which on nothing is indexed
 	seen     uint64    // last sequence of the stream up to which there is nothing left to index
 	whole    bool      // it was indexed to its end once
@@ -67,7 +70,7 @@ type settledKey struct {
 
 func newTracked(width time.Duration, info *jetstream.StreamInfo) *tracked {
 	return &tracked{
-		index: digest.NewIndex(width), created: info.Created, first: info.State.FirstSeq, next: max(1, info.State.FirstSeq),
+		index: digest.NewIndex(width), created: info.Created, first: info.State.FirstSeq, firstAt: info.State.FirstTime, next: max(1, info.State.FirstSeq),
 		gaps: gapsIn(info.State), settled: map[settledKey][2]digest.Sum{}, cursor: map[string]digest.Key{},
 	}
 }
@@ -80,11 +83,21 @@ func gapsIn(s jetstream.StreamState) uint64 {
 	return s.LastSeq - s.FirstSeq + 1 - s.Msgs
 }
 
+// vanished is how many messages the front of the stream has lost since the index was begun, of which the stream's age
+// limit cannot be the reason.
+func (t *tracked) vanished(info *jetstream.StreamInfo, now time.Time) uint64 {
+	s := info.State
+	if s.FirstSeq <= t.first || info.Config.MaxAge > 0 && !t.firstAt.After(now.Add(-info.Config.MaxAge)) {
+		return t.front
+	}
+	return t.front + s.FirstSeq - t.first
+}
+
 // stale says that the index no longer describes the stream: it is another one, it went back, or messages
 // vanished from inside of it that were not to expire.
-func (t *tracked) stale(info *jetstream.StreamInfo) bool {
+func (t *tracked) stale(info *jetstream.StreamInfo, now time.Time) bool {
 	s := info.State
-	return !t.created.Equal(info.Created) || s.LastSeq < t.seen || s.LastSeq+1 < t.next || s.FirstSeq < t.first || gapsIn(s) > t.gaps+t.expiring
+	return !t.created.Equal(info.Created) || s.LastSeq < t.seen || s.LastSeq+1 < t.next || s.FirstSeq < t.first || gapsIn(s)+t.vanished(info, now) > t.gaps+t.expiring
 }
 
 func (t *tracked) add(m *stored, e entry) {
@@ -94,6 +107,9 @@ func (t *tracked) add(m *stored, e entry) {
 	}
 }
 
+// indexShare: one of so many cores may be busy with indexing.
+const indexShare = 4
+
 // repairLoop compares and repairs until ctx ends, and answers the peers meanwhile.
 func (h *Hub) repairLoop(ctx context.Context) {
 	if h.opts.RepairEvery <= 0 {
@@ -102,13 +118,21 @@ func (h *Hub) repairLoop(ctx context.Context) {
 	var service sync.WaitGroup
 	service.Go(func() { h.serveRepairs(ctx) })
 	defer service.Wait()
+	var compared time.Time
 	for {
 		began := time.Now()
-		wait := h.opts.RepairEvery
-		if behind := h.repairRound(ctx); behind {
+		due := began.Sub(compared) >= h.opts.RepairEvery
+		behind, tenants := h.repairRound(ctx, due)
+		if due {
+			h.repairs.rounds.Add(1)
+			if !behind {
+				compared = began
+			}
+		}
+		wait := min(h.opts.RepairEvery, max(indexEvery, time.Duration(tenants)*indexPause))
+		if behind {
 			wait = min(wait, time.Since(began)) // half of the time is left to others
 		}
-		h.repairs.rounds.Add(1)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -119,32 +143,69 @@ func (h *Hub) repairLoop(ctx context.Context) {
 	}
 }
 
-// repairRound looks at every tenant once; true when a tenant has more to index than one round takes.
-func (h *Hub) repairRound(ctx context.Context) (behind bool) {
+// Events are indexed soon after they were stored, between the comparisons: all at once they would take the cores from
+// everybody else for seconds, and by then be compressed on disk instead of in the broker's cache.
+const (
+	indexEvery = 2 * time.Second
+	indexPause = 10 * time.Millisecond // for each tenant, who costs a request even if there is nothing new
+)
+
+// repairRound indexes what is new of every tenant, and compares each with its peers when that is due. behind says that
+// a tenant has more to index than one round takes.
+func (h *Hub) repairRound(ctx context.Context, due bool) (behind bool, tenants int) {
 	if !h.leads() {
 		h.forgetRepairs()
-		return false
+		return false, 0
 	}
 	shared := h.sharedTenants()
 	h.keepRepairs(shared)
+	states := h.trackAll(ctx, shared)
 	down := map[string]error{} // peers that did not answer in this round
-	for _, t := range shared {
+	for i, t := range shared {
 		if ctx.Err() != nil || !h.leads() {
-			return false
+			return false, len(shared)
 		}
-		tr, caught, err := h.track(ctx, t)
-		switch {
-		case err != nil:
-			if ctx.Err() == nil {
-				h.log.Debug("events not indexed", zap.String("tenant", t.name), zap.Error(err))
-			}
-		case !caught:
+		switch st := states[i]; {
+		case st.err != nil:
+			h.log.Debug("events not indexed", zap.String("tenant", t.name), zap.Error(st.err))
+		case !st.caught:
 			behind = true
-		default:
-			h.compareTenant(ctx, t, tr, down)
+		case due:
+			h.compareTenant(ctx, t, st.tracked, down)
 		}
 	}
-	return behind
+	return behind, len(shared)
+}
+
+// indexed is what track said of one tenant.
+type indexed struct {
+	tracked *tracked
+	caught  bool
+	err     error
+}
+
+// trackAll indexes the tenants, some at a time: reading a stream takes about a core of the hub and its broker.
+func (h *Hub) trackAll(ctx context.Context, shared []sharedTenant) []indexed {
+	states := make([]indexed, len(shared))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(max(1, runtime.GOMAXPROCS(0)/indexShare), len(shared)) {
+		workers.Go(func() {
+			for i := range next {
+				st := &states[i]
+				st.tracked, st.caught, st.err = h.track(ctx, shared[i])
+			}
+		})
+	}
+	for i := range shared {
+		if ctx.Err() != nil || !h.leads() {
+			break // the states of the others say: not caught
+		}
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return states
 }
 
 // sharedTenant is a tenant that another region has too.
@@ -219,11 +280,12 @@ func (h *Hub) track(ctx context.Context, t sharedTenant) (tr *tracked, caught bo
 	r := h.repairs
 	r.mu.Lock()
 	tr = r.tracked[t.name]
-	if tr == nil || tr.stale(info) {
+	if tr == nil || tr.stale(info, h.opts.Now()) {
 		tr = newTracked(h.opts.RepairBucket, info)
 		r.tracked[t.name] = tr
 	}
-	tr.first = info.State.FirstSeq
+	tr.front = tr.vanished(info, h.opts.Now())
+	tr.first, tr.firstAt = info.State.FirstSeq, info.State.FirstTime
 	tr.gaps = min(tr.gaps, gapsIn(info.State))
 	from, seen := tr.next, tr.seen
 	r.mu.Unlock()

@@ -176,28 +176,40 @@ func TestBucketsOfARound(t *testing.T) {
 
 func TestStaleIndexes(t *testing.T) {
 	made := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	const day = 24 * time.Hour
 	info := func(at time.Time, first, last, msgs uint64) *jetstream.StreamInfo {
-		return &jetstream.StreamInfo{Created: at, State: jetstream.StreamState{FirstSeq: first, LastSeq: last, Msgs: msgs}}
+		return &jetstream.StreamInfo{
+			Created: at, Config: jetstream.StreamConfig{MaxAge: day},
+			State: jetstream.StreamState{FirstSeq: first, FirstTime: made, LastSeq: last, Msgs: msgs},
+		}
 	}
+	forever := info(made, 9, 30, 22)
+	forever.Config.MaxAge = 0
+	old, young := made.Add(day+time.Second), made.Add(day-time.Second)
 	for _, tc := range []struct {
 		name     string
 		expiring uint64
 		now      *jetstream.StreamInfo
+		at       time.Time
 		want     bool
 	}{
-		{"nothing new", 0, info(made, 5, 20, 16), false},
-		{"grown, the oldest gone", 0, info(made, 9, 30, 22), false},
-		{"another stream", 0, info(made.Add(time.Second), 5, 20, 16), true},
-		{"ends earlier", 0, info(made, 5, 19, 15), true},
-		{"begins earlier", 0, info(made, 4, 20, 17), true},
-		{"lost one", 0, info(made, 5, 20, 15), true},
-		{"one expired", 1, info(made, 5, 20, 15), false},
-		{"one expired, one lost", 1, info(made, 5, 20, 14), true},
-		{"emptied by age", 0, info(made, 21, 20, 0), false},
+		{"nothing new", 0, info(made, 5, 20, 16), young, false},
+		{"grown, the oldest gone by age", 0, info(made, 9, 30, 22), old, false},
+		{"grown, the oldest gone before their time", 0, info(made, 9, 30, 22), young, true},
+		{"grown, the oldest gone that were to expire", 4, info(made, 9, 30, 22), young, false},
+		{"grown, one more gone than were to expire", 3, info(made, 9, 30, 22), young, true},
+		{"the oldest gone that were kept for ever", 0, forever, old, true},
+		{"another stream", 0, info(made.Add(time.Second), 5, 20, 16), young, true},
+		{"ends earlier", 0, info(made, 5, 19, 15), young, true},
+		{"begins earlier", 0, info(made, 4, 20, 17), young, true},
+		{"lost one", 0, info(made, 5, 20, 15), young, true},
+		{"one expired", 1, info(made, 5, 20, 15), young, false},
+		{"one expired, one lost", 1, info(made, 5, 20, 14), young, true},
+		{"emptied by age", 0, info(made, 21, 20, 0), old, false},
 	} {
 		tr := newTracked(time.Minute, info(made, 5, 20, 16))
 		tr.next, tr.seen, tr.expiring = 21, 20, tc.expiring
-		if got := tr.stale(tc.now); got != tc.want {
+		if got := tr.stale(tc.now, tc.at); got != tc.want {
 			t.Errorf("%s: stale is %v", tc.name, got)
 		}
 	}

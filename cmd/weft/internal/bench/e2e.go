@@ -60,11 +60,14 @@ func e2e(b *bench) error {
 	return b.check(measured, senders)
 }
 
+// longestFull bounds the search for the full speed.
+const longestFull = 8 * time.Second
+
 // full is the rate at which answers come when the next request follows each at once.
 func (b *bench) full(senders []*sender) float64 {
 	b.rec.begin("warm-up")
 	closed(b.ctx, senders, warmUp)
-	wide := time.Duration(float64(b.o.Seconds) * openShare)
+	wide := min(time.Duration(float64(b.o.Seconds)*openShare), longestFull)
 	b.rec.begin("full speed")
 	began := time.Now()
 	closed(b.ctx, senders, wide)

@@ -7,6 +7,15 @@ import (
 	"time"
 )
 
+// eventTypes are those of a gaming brand; together with 64 partitions they make 1,280 subjects, about as many as real
+// traffic has.
+var eventTypes = [...]string{
+	"bet.placed", "bet.settled", "bet.voided", "bet.cashed_out", "spin.started", "spin.ended", "session.opened", "session.closed", "deposit.opened", "deposit.done",
+	"withdrawal.opened", "withdrawal.done", "bonus.granted", "bonus.used", "kyc.opened", "kyc.done", "limit.set", "limit.reached", "login.done", "login.failed",
+}
+
+func eventType(n uint64) string { return eventTypes[n%uint64(len(eventTypes))] }
+
 // author writes the events of one sender. Its events are numbered from 0, and number n is of its key n modulo keys, so
 // that an id alone tells key and place: <tag>-<sender>-<number>.
 type author struct {
@@ -36,7 +45,9 @@ func (a *author) append(b []byte, now time.Time) []byte {
 	a.next++
 	b = append(b, `{"event_id":"`...)
 	b = a.appendID(b, n)
-	b = append(b, `","event_type":"bet.placed","schema_version":"1.2.0","occurred_at":"`...)
+	b = append(b, `","event_type":"`...)
+	b = append(b, eventType(n)...)
+	b = append(b, `","schema_version":"1.2.0","occurred_at":"`...)
 	b = append(b, a.stamp...)
 	b = append(b, `","key":{"user_id":"u-`...)
 	b = strconv.AppendInt(b, int64(a.sender), 10)

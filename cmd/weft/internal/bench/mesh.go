@@ -35,8 +35,9 @@ type mesh struct {
 }
 
 const (
-	startWait = 2 * time.Minute
-	stopWait  = 40 * time.Second
+	startWait  = 2 * time.Minute
+	tenantWait = time.Second // more of it for each tenant
+	stopWait   = 40 * time.Second
 )
 
 // open starts the own mesh with these tenants, or finds the target.
@@ -102,7 +103,7 @@ func tenantDisk(dir string, regions, tenants int) int64 {
 
 // awaitMesh waits for the file that a mesh writes when it is ready.
 func awaitMesh(ctx context.Context, dir string, tenants int, ended <-chan struct{}) (*meshfile.Mesh, error) {
-	ctx, cancel := context.WithTimeout(ctx, startWait)
+	ctx, cancel := context.WithTimeout(ctx, startWait+time.Duration(tenants)*tenantWait)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -84,11 +84,11 @@ func (p *raw) publish(ctx context.Context, d time.Duration) (events int, took ti
 		case <-ctx.Done():
 			return 0, 0, ctx.Err()
 		}
-		id := string(p.appendID(nil, p.next))
+		id, kind := string(p.appendID(nil, p.next)), eventType(p.next)
 		key := "u-0-" + strconv.FormatUint(p.next%uint64(p.keys), 10)
 		msg.Data = p.append(msg.Data[:0], now)
 		head[header.MsgID][0] = id
-		msg.Subject = subject.Event{Origin: p.origin, Scope: subject.Global, Partition: partition.Of(key), Topic: "events", Type: "bet.placed"}.String()
+		msg.Subject = subject.Event{Origin: p.origin, Scope: subject.Global, Partition: partition.Of(key), Topic: "events", Type: kind}.String()
 		msg.Reply = p.inbox + "." + strconv.Itoa(n)
 		if err := p.conn.PublishMsg(&msg); err != nil {
 			return 0, 0, err

@@ -52,7 +52,7 @@ func reference(b *bench) error {
 	}
 	b.out.Load = fmt.Sprintf("%d-byte events, %s in a request, into every region at the same rate; bad signatures %.3f %%, bad events %.2f %%, repeated requests %.3f %%; each region's events handled by a durable consumer in another",
 		b.o.EventBytes, plural(b.o.Batch, "event"), badSignatures*100, badEvents*100, repeats*100)
-	probe := min(max(b.o.Seconds/20, 3*time.Second), 30*time.Second)
+	probe := min(max(b.o.Seconds/20, 3*time.Second), 15*time.Second)
 	for held := false; !held; {
 		for b.o.Rate == 0 {
 			ok, err := b.hold(sides, all, rate, probe)
