@@ -79,8 +79,8 @@ func TestMachines(t *testing.T) {
 		// While it catches up a region takes 50,000/s of its own and 150,000/s copies. Half of leading (0.5 + 3 + 4.5 + 4) is 6, following
 		// half of 2, the index at most 0.5: 7.5 busy cores, 15 at half use. At the peak it is 6.5.
 		Hubs: Hubs{
-			PerRegion: 3, Total: 6, CoresPerServer: 15, MemoryBytes: 2 * (2e9 + buckets*10 + 22_000 + 11_000 + 64_000), DiskBytes: 2 * (second*86_400 + 11e6),
-			Work: Work{Store: 0.5, Copy: 3, Serve: 4.5, Replicate: 2, Deliver: 4, Compare: 0.5}, Sized: "catch_up",
+			PerRegion: 3, Total: 6, CoresPerServer: 54, MemoryBytes: 2 * (2e9 + buckets*10 + 22_000 + 11_000 + 64_000), DiskBytes: 2 * (second*86_400 + 11e6),
+			Work: Work{Store: 0.5, Copy: 3, Serve: 4.5, Replicate: 2, Deliver: 4, Compare: 20}, Sized: "catch_up",
 		},
 	}
 	if r.Rates != want.Rates || r.Relays != want.Relays {
@@ -160,7 +160,7 @@ func TestWarnings(t *testing.T) {
 		{"server_cores", true, func(w *Workload) { w.Rate, w.Tenants = 300_000, 100 }, "fewer durables"},
 		{"server_cores", true, func(w *Workload) { w.Rate, w.Tenants, w.Durables = 2_000_000, 200, 0 }, "several meshes"},
 		{"server_disk", false, func(w *Workload) { w.Rate = 100_000 }, "--retention"},
-		{"repair_rate", false, func(w *Workload) { w.Rate = 40_000 }, "weft_hub_drift_events"},
+		{"repair_rate", false, func(w *Workload) { w.Rate, w.Tenants = 40_000, 1 }, "weft_hub_drift_events"},
 		{"repair_reach", false, func(w *Workload) { w.Retention = Span(90 * day) }, "repair_bucket"},
 		{"one_server", false, func(w *Workload) { w.Servers = 1 }, "--servers 3"},
 	} {

@@ -89,7 +89,8 @@ type Policy struct {
 	DiskFill    Cost // share of the disk that the retention fills
 	SpareRelays Cost // in each region
 	BucketWidth Cost // seconds; repair_bucket
-	IndexShare  Cost // of the time that repair indexes
+	IndexShare  Cost // of the time that a reader of repair indexes
+	IndexCores  Cost // readers for each core
 	Control     Cost // accounts and streams beside the tenants', in each region
 }
 
@@ -172,7 +173,8 @@ func policy() Policy {
 		DiskFill:    Cost{0.8, "share", Assumed, "of the disk when the retention is reached"},
 		SpareRelays: Cost{1, "relays", Assumed, "in each region: one may be restarted or lost"},
 		BucketWidth: Cost{60, "s", Fixed, "repair_bucket, its default"},
-		IndexShare:  Cost{0.5, "share", Fixed, "half of the time is left to others (ADR 5), one tenant after the other; how long it takes is assumed to be its CPU"},
+		IndexShare:  Cost{0.5, "share", Fixed, "half of the time is left to others while it is behind (ADR 5); how long it takes is assumed to be its CPU"},
+		IndexCores:  Cost{0.25, "readers/core", Fixed, "one tenant at a time on one core of four (hub/repair.go)"},
 		Control:     Cost{1, "accounts", Fixed, "CONTROL, beside the tenants'"},
 	}
 }
@@ -212,6 +214,6 @@ func (c *Costs) List() []Assumption {
 		{"limit_source", l.Source}, {"limit_raft_assets", l.Assets}, {"limit_links", l.Links}, {"limit_dedupe", l.Dedupe},
 		{"limit_rebuild", l.RebuildTime}, {"limit_cores", l.Cores}, {"limit_disk", l.Disk}, {"limit_repair_buckets", l.Buckets},
 		{"aim_utilisation", p.Utilisation}, {"aim_disk_fill", p.DiskFill}, {"aim_spare_relays", p.SpareRelays},
-		{"repair_bucket", p.BucketWidth}, {"repair_share", p.IndexShare}, {"control_accounts", p.Control},
+		{"repair_bucket", p.BucketWidth}, {"repair_share", p.IndexShare}, {"repair_cores", p.IndexCores}, {"control_accounts", p.Control},
 	}
 }

@@ -123,8 +123,8 @@ func (p *planner) work(f flow) Work {
 		Store: cores(f.own, cpu.Store), Copy: cores(f.in, cpu.SourceIn), Serve: cores(f.out, cpu.SourceOut),
 		Replicate: cores(f.stored()*p.copies(), cpu.Replicate), Deliver: cores(f.stored()*float64(p.w.Durables), cpu.Deliver),
 	}
-	if p.w.Regions > 1 { // the loop that indexes is one, and leaves time to others
-		w.Compare = min(cores(f.stored(), cpu.Index), p.c.Policy.IndexShare.Value)
+	if p.w.Regions > 1 {
+		w.Compare = cores(f.stored(), cpu.Index)
 	}
 	return w
 }

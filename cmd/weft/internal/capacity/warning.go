@@ -136,8 +136,10 @@ func (p *planner) serverDisk(r *Result) *Warning {
 	}
 }
 
-func (p *planner) repairRate(*Result) *Warning {
-	most := p.c.Policy.IndexShare.Value * 1e6 / p.c.CPU.Index.Value
+// repairRate is about the leading server, which indexes one tenant on one core of four.
+func (p *planner) repairRate(r *Result) *Warning {
+	readers := min(max(1, math.Floor(float64(r.Hubs.CoresPerServer)*p.c.Policy.IndexCores.Value)), p.tenants)
+	most := readers * p.c.Policy.IndexShare.Value * 1e6 / p.c.CPU.Index.Value
 	if p.w.Regions < 2 || p.average.stored() <= most {
 		return nil
 	}
@@ -145,7 +147,7 @@ func (p *planner) repairRate(*Result) *Warning {
 		Code: "repair_rate",
 		What: fmt.Sprintf("a region stores %s events/s on average; its repair indexes about %s, so it falls behind and does not see what was lost",
 			thousands(amount(p.average.stored())), thousands(amount(math.Floor(most)))),
-		Change: "watch weft_hub_drift_events, and do not count on repair at this rate, or divide the tenants among several meshes; the loop is one for a region",
+		Change: "watch weft_hub_drift_events, and do not count on repair at this rate, or more cores for the hubs, or divide the tenants among several meshes",
 	}
 }
 
