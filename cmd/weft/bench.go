@@ -39,7 +39,7 @@ func newBenchCommand() *cobra.Command {
 		Example: `  weft bench ingest                              a relay's batches against raw publishes
   weft bench ingest --seconds 20 --json          the figures, and nothing else, on standard output
   weft bench single --html single.html           one event in each request, with plots
-  weft bench ingest --target ./weft-data         a mesh that runs already`,
+  weft bench ingest --target ./weft-data/mesh.json         a mesh that runs already`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ func newBenchCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.Float64Var(&seconds, "seconds", o.Seconds.Seconds(), "seconds of load, start and verification not included")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds of weft and its baseline in alternation, at least 3")
-	f.StringVar(&o.Target, "target", "", "data directory of a running mesh, with its mesh.json (default: start one)")
+	f.StringVar(&o.Target, "target", "", "mesh.json of a running mesh, or its directory (default: start a mesh)")
 	f.StringVar(&o.Dir, "dir", "", "where the own mesh keeps its data while it runs (default: the system's directory for temporary files)")
 	f.StringSliceVar(&o.Regions, "regions", o.Regions, "regions of the own mesh")
 	f.IntVar(&o.Servers, "servers", o.Servers, "servers in each region of the own mesh: 1 or 3")

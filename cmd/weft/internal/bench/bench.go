@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench/report"
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // Scenario is one kind of benchmark.
@@ -26,14 +27,9 @@ type Scenario struct {
 	run        func(*bench) error
 }
 
-// Tenants of the own mesh: what is measured, and what the baseline uses.
-const (
-	measured = "acme"
-	baseline = "globex"
-)
-
-func twoTenants(*Options) []string { return []string{measured, baseline} }
-func oneTenant(*Options) []string  { return []string{measured} }
+// Tenants of the own mesh: the first one is measured, the second one is the baseline's.
+func twoTenants(*Options) []string { return []string{"acme", "globex"} }
+func oneTenant(*Options) []string  { return []string{"acme"} }
 
 // Scenarios lists what can be measured.
 func Scenarios() []Scenario {
@@ -60,11 +56,14 @@ func find(name string) (Scenario, bool) {
 
 // bench is one run.
 type bench struct {
-	ctx  context.Context
-	o    *Options
-	m    *mesh
-	rec  *recorder
-	out  *report.Report
+	ctx      context.Context
+	o        *Options
+	m        *mesh
+	rec      *recorder
+	out      *report.Report
+	measured string // tenant
+	baseline string // tenant; the same where a running mesh has only one
+
 	tag  string // of every id of this run
 	tags int    // tags that were derived from it
 
@@ -86,7 +85,11 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		return nil, err
 	}
 	defer m.end()
-	b := &bench{ctx: ctx, o: &o, m: m, rec: newRecorder(m), tag: "b" + strings.ToLower(rand.Text()[:6])}
+	names := m.names()
+	if len(names) == 0 {
+		return nil, fault.New("bench", fault.NotFound, "no_tenant", "the mesh at %s has no tenant to send as", m.dir)
+	}
+	b := &bench{measured: names[0], baseline: names[min(1, len(names)-1)], ctx: ctx, o: &o, m: m, rec: newRecorder(m), tag: "b" + strings.ToLower(rand.Text()[:6])}
 	b.out = &report.Report{Scenario: o.Scenario, Title: s.What, Mesh: m.what, Machine: machine(), Began: began}
 	sampling, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -17,7 +17,7 @@ import (
 // consume stores events, then reads all of them through durables: weft's and bare ones of nats.go in alternation.
 func consume(b *bench) error {
 	region := b.m.file.Regions[0].Name
-	senders, err := b.senders(region, measured, b.o.Connections, b.o.Batch)
+	senders, err := b.senders(region, b.measured, b.o.Connections, b.o.Batch)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func consume(b *bench) error {
 	}
 	b.summarize()
 	closeAll(senders)
-	return b.check(measured, senders)
+	return b.check(b.measured, senders)
 }
 
 // timed measures one pass over n events.
@@ -95,7 +95,7 @@ const readWait = 2 * time.Minute
 
 // bare reads n events with nothing but nats.go.
 func (b *bench) bare(region, durable string, n int) error {
-	nc, js, err := b.m.connect(region, measured)
+	nc, js, err := b.m.connect(region, b.measured)
 	if err != nil {
 		return err
 	}

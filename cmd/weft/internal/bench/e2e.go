@@ -19,7 +19,7 @@ import (
 // e2e sends at a fixed rate into the first region and handles the events, by a durable consumer, in the last one.
 func e2e(b *bench) error {
 	from, to := b.m.file.Regions[0].Name, b.m.file.Regions[len(b.m.file.Regions)-1].Name
-	senders, err := b.senders(from, measured, b.o.Connections, b.o.Batch)
+	senders, err := b.senders(from, b.measured, b.o.Connections, b.o.Batch)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func e2e(b *bench) error {
 	s.OfferedPerSecond, s.BaselinePerSecond, s.Ratio, s.RatioLow, s.RatioHigh = rate, 0, 0, 0, 0
 	b.note("full speed over the same connections, with the consumer beside it: %.0f events/s", full)
 	closeAll(senders)
-	return b.check(measured, senders)
+	return b.check(b.measured, senders)
 }
 
 // longestFull bounds the search for the full speed.
@@ -160,7 +160,7 @@ func (b *bench) subscribe(region, durable string, from consumers.From) (*consume
 	if err != nil {
 		return nil, err
 	}
-	t, err := b.m.file.Tenant(measured)
+	t, err := b.m.file.Tenant(b.measured)
 	if err != nil {
 		return nil, err
 	}

@@ -24,12 +24,12 @@ func single(b *bench) error { return b.ingest(1, max(b.o.Connections, singleConn
 // ingest alternates rounds of the relay and of raw publishes at full speed, then sends at a fixed rate.
 func (b *bench) ingest(batch, connections int) error {
 	region := b.m.file.Regions[0].Name
-	senders, err := b.senders(region, measured, connections, batch)
+	senders, err := b.senders(region, b.measured, connections, batch)
 	if err != nil {
 		return err
 	}
 	defer closeAll(senders)
-	p, err := openRaw(b.ctx, b.m, b.o, region, baseline, b.tag)
+	p, err := openRaw(b.ctx, b.m, b.o, region, b.baseline, b.tag)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (b *bench) ingest(batch, connections int) error {
 	b.summarize()
 	b.paced(senders, time.Duration(float64(b.o.Seconds)*openShare))
 	closeAll(senders)
-	return b.check(measured, senders)
+	return b.check(b.measured, senders)
 }
 
 // round measures both, the baseline first in every second round.

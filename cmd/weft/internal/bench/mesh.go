@@ -43,11 +43,15 @@ const (
 // open starts the own mesh with these tenants, or finds the target.
 func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	if o.Target != "" {
-		file, err := meshfile.Read(o.Target)
+		dir := o.Target
+		if filepath.Base(dir) == meshfile.FileName {
+			dir = filepath.Dir(dir)
+		}
+		file, err := meshfile.Read(dir)
 		if err != nil {
 			return nil, err
 		}
-		return &mesh{file: file, dir: o.Target, what: "a running mesh of " + plural(len(file.Regions), "region"), end: func() {}}, nil
+		return &mesh{file: file, dir: dir, what: "a running mesh of " + plural(len(file.Regions), "region"), end: func() {}}, nil
 	}
 	dir, err := os.MkdirTemp(o.Dir, "weft-bench-")
 	if err != nil {

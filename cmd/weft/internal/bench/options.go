@@ -10,7 +10,7 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// Options say what is measured, on what, and for how long.
+// Options say what is b.measured, on what, and for how long.
 type Options struct {
 	Scenario string
 	Seconds  time.Duration // of load, without start, warm-up and verification

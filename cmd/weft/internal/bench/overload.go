@@ -14,7 +14,7 @@ const overloadFactor = 3
 func overload(b *bench) error {
 	region := b.m.file.Regions[0].Name
 	crowd := max(b.o.Connections*8, 128)
-	senders, err := b.senders(region, measured, crowd, b.o.Batch)
+	senders, err := b.senders(region, b.measured, crowd, b.o.Batch)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func overload(b *bench) error {
 		b.note("answers that an overloaded relay should not give: %s", odd)
 	}
 	closeAll(senders)
-	return b.check(measured, senders)
+	return b.check(b.measured, senders)
 }
 
 // unexpected are the answers that are no success and do not say "later".

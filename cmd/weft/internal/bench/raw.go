@@ -44,7 +44,7 @@ func openRaw(ctx context.Context, m *mesh, o *Options, region, tenant, tag strin
 	if err != nil {
 		return nil, err
 	}
-	p := &raw{author: newAuthor(tag, 0, o.Keys, o.EventBytes), conn: conn, end: end, origin: origin, window: make(chan struct{}, rawWindow), inbox: conn.NewInbox()}
+	p := &raw{author: newAuthor(tag+"r", 0, o.Keys, o.EventBytes), conn: conn, end: end, origin: origin, window: make(chan struct{}, rawWindow), inbox: conn.NewInbox()}
 	sub, err := conn.Subscribe(p.inbox+".*", p.ack)
 	if err == nil {
 		err = sub.SetPendingLimits(-1, -1)

@@ -85,7 +85,7 @@ func reference(b *bench) error {
 		signatures, events, repeated = signatures+x.flaws.signatures, events+x.flaws.events, repeated+x.flaws.repeated
 	}
 	b.note("wrong on purpose, and refused or told apart as they must be: %d signatures, %d events, %d repeated requests", signatures, events, repeated)
-	return b.check(measured, all)
+	return b.check(b.measured, all)
 }
 
 // sides makes producers for each region; their numbers differ, so that one tag serves all.
@@ -93,7 +93,7 @@ func (b *bench) sides() (sides []*side, all []*sender, err error) {
 	regions := b.m.file.Regions
 	for i, r := range regions {
 		s := &side{region: r.Name}
-		if s.senders, err = b.senders(r.Name, measured, b.o.Connections, b.o.Batch); err != nil {
+		if s.senders, err = b.senders(r.Name, b.measured, b.o.Connections, b.o.Batch); err != nil {
 			return nil, nil, err
 		}
 		for j := range s.senders {
