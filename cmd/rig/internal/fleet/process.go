@@ -32,6 +32,29 @@ type Process struct {
 	want    bool          // it should run
 	crashes int
 	wg      sync.WaitGroup
+
+	away time.Time // since when what it stored may not be on its disk, because it did not run; zero: it is
+	back time.Time // when it ran again
+}
+
+// Settle is how long a hub that runs may hold what is not on its disk: a second, and what one round of syncing takes.
+const Settle = 2 * time.Second
+
+// left notes that the process can sync no more. Who left before all was on disk is away since then.
+func (p *Process) left() {
+	if now := time.Now(); p.away.IsZero() || now.Sub(p.back) > Settle {
+		p.away = now
+	}
+}
+
+// Unsynced is how long ago that was stored what may not be on disk now, at most.
+func (p *Process) Unsynced() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away.IsZero() || p.cmd != nil && time.Since(p.back) > Settle {
+		return Settle
+	}
+	return time.Since(p.away) + Settle
 }
 
 // restartPause is what a supervisor waits before it starts a process that ended by itself.
@@ -60,16 +83,21 @@ func (p *Process) startLocked() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
-	p.cmd, p.gone = cmd, make(chan struct{})
+	p.cmd, p.gone, p.back = cmd, make(chan struct{}), time.Now()
 	gone := p.gone
 	p.wg.Go(func() { p.watch(cmd, gone) })
 	return nil
 }
 
 func (p *Process) watch(cmd *exec.Cmd, gone chan struct{}) {
-	_ = cmd.Wait() // how it ended stands in its log
+	clean := cmd.Wait() == nil // how it ended stands in its log
 	p.mu.Lock()
 	p.cmd = nil
+	if clean {
+		p.away = time.Time{} // a hub that ends in order syncs its store
+	} else {
+		p.left()
+	}
 	again := p.want
 	if again {
 		p.crashes++
@@ -119,16 +147,17 @@ func (p *Process) end(sig syscall.Signal, grace time.Duration) {
 }
 
 // Pause stops the process without ending it; Resume lets it go on.
-func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+func (p *Process) Pause() { p.signal(syscall.SIGSTOP, p.left) }
 
 // Resume undoes Pause.
-func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
+func (p *Process) Resume() { p.signal(syscall.SIGCONT, func() { p.back = time.Now() }) }
 
-func (p *Process) signal(sig syscall.Signal) {
+func (p *Process) signal(sig syscall.Signal, note func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil {
 		_ = p.cmd.Process.Signal(sig)
+		note()
 	}
 }
 

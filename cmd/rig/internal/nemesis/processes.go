@@ -206,10 +206,6 @@ func (in *Injector) corrupt(ctx context.Context, f Fault, p *fleet.Process) erro
 	return p.Start()
 }
 
-// syncInterval is how long a region that syncs by interval may hold what is not on its disk: a second, and
-// what one round of syncing takes.
-const syncInterval = 2 * time.Second
-
 // power cuts the power of a whole region: what no fsync has covered is gone on all servers.
 func (in *Injector) power(ctx context.Context, f Fault, hubs []*fleet.Process) error {
 	disks := in.Disks[f.Region]
@@ -219,11 +215,14 @@ func (in *Injector) power(ctx context.Context, f Fault, hubs []*fleet.Process) e
 	for _, d := range disks {
 		d.PowerOff()
 	}
-	at := in.Clock()
+	at, unsynced := in.Clock(), fleet.Settle
+	for _, p := range hubs { // who did not run could not sync
+		unsynced = max(unsynced, p.Unsynced())
+	}
 	kill(hubs)
 	wait(ctx, f.For)
 	if f.Kind == PowerLoss {
-		in.lost(checker.Loss{Region: f.Region, From: at - syncInterval.Nanoseconds(), At: at, Back: in.Clock()})
+		in.lost(checker.Loss{Region: f.Region, From: at - unsynced.Nanoseconds(), At: at, Back: in.Clock()})
 	}
 	for i, d := range disks {
 		d.PowerOn()
