@@ -184,9 +184,12 @@ func TestRepairLeavesToSourcesWhatTheyBring(t *testing.T) {
 	}
 	traffic(time.Second)
 	m.cutters["us-eu"].Cut()
-	traffic(5 * time.Second)
 	for s, peer := range map[string]string{"eu-0": "ap", "us-0": "ap"} {
-		if left := m.hubs[s].Status().Repair["acme"][peer].Left[leftToSource]; left == 0 {
+		lacks := func() int { return m.hubs[s].Status().Repair["acme"][peer].Left[leftToSource] }
+		for end := time.Now().Add(30 * time.Second); lacks() == 0 && time.Now().Before(end); {
+			traffic(500 * time.Millisecond)
+		}
+		if lacks() == 0 {
 			t.Errorf("%s saw nothing that it lacks at %s: %+v", s, peer, m.hubs[s].Status().Repair)
 		}
 	}

@@ -156,7 +156,10 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		if len(back) > 0 {
 			b.log.Warn("put back what the server deleted because it could not recover it", zap.Strings("directories", back))
 		}
-		return nil, errors.Join(err, restoreErr)
+		if restoreErr != nil {
+			b.log.Error("what the server deleted is held and not put back yet: the next start tries again", zap.Error(restoreErr))
+		}
+		return nil, err
 	}
 	r.lock = lock
 	if err := held.drop(); err != nil {
