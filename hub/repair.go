@@ -296,7 +296,9 @@ func (h *Hub) track(ctx context.Context, t sharedTenant) (tr *tracked, caught bo
 		r.mu.Unlock()
 		return tr, true, nil
 	}
-	_, drained, err := scanHeaders(ctx, t.session, span{from: from, to: last, limit: indexPerRound}, func(m *stored) {
+	// What was stored since the last round can wait; a backlog, such as all of it after a start, cannot.
+	part := span{from: from, to: last, limit: indexPerRound, gently: last-from < indexPerRound/2}
+	_, drained, err := scanHeaders(ctx, t.session, part, func(m *stored) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if e, ok := entryOf(m, h.opts.RepairBucket); ok {

@@ -76,9 +76,36 @@ func ttlOf(value string) time.Duration {
 type span struct {
 	from, to uint64
 	limit    int
+	gently   bool // in small steps with pauses, so that nobody else waits for a core
 }
 
-const scanBatch = 1000
+// A step of a gentle scan takes about two milliseconds of a core, and is followed by a pause of four times that.
+const (
+	scanBatch  = 1000
+	gentleStep = 200
+	gentleRest = 4
+)
+
+// step is how many messages are read at once.
+func (s *span) step() int {
+	if s.gently {
+		return gentleStep
+	}
+	return scanBatch
+}
+
+// rest pauses after a step that began then.
+func (s *span) rest(ctx context.Context, began time.Time) {
+	if !s.gently {
+		return
+	}
+	timer := time.NewTimer(gentleRest * time.Since(began))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
 
 // scanHeaders hands each the messages of a span without bodies, in order and without gaps. next is where to go
 // on; drained says that there is nothing more up to span.to on the server that was read, which in a region of
@@ -100,8 +127,12 @@ func scanHeaders(ctx context.Context, s *session, r span, each func(*stored)) (n
 	}()
 	p := &progress{span: r, next: r.from, pending: c.CachedInfo().NumPending}
 	for p.pending > 0 && p.next <= r.to && p.read < r.limit {
+		began := time.Now()
 		if err := p.batch(ctx, c, each); err != nil {
 			return p.next, false, err
+		}
+		if p.pending > 0 && p.next <= r.to {
+			r.rest(ctx, began)
 		}
 	}
 	return p.next, p.pending == 0 || p.next > r.to, nil
@@ -120,7 +151,8 @@ func (p *progress) batch(ctx context.Context, c jetstream.Consumer, each func(*s
 		return err
 	}
 	before := p.read
-	n := min(scanBatch, int(min(p.pending, scanBatch)), p.span.limit-p.read)
+	step := p.span.step()
+	n := min(int(min(p.pending, uint64(step))), p.span.limit-p.read) //nolint:gosec // a step is small
 	batch, err := c.Fetch(n, jetstream.FetchMaxWait(apiTimeout))
 	if err != nil {
 		return err
