@@ -53,7 +53,8 @@ func reference(b *bench) error {
 	b.out.Load = fmt.Sprintf("%d-byte events, %s in a request, into every region at the same rate; bad signatures %.3f %%, bad events %.2f %%, repeated requests %.3f %%; each region's events handled by a durable consumer in another",
 		b.o.EventBytes, plural(b.o.Batch, "event"), badSignatures*100, badEvents*100, repeats*100)
 	probe := min(max(b.o.Seconds/20, 3*time.Second), 15*time.Second)
-	for held := false; !held; {
+	held := false
+	for !held {
 		for b.o.Rate == 0 {
 			ok, err := b.hold(sides, all, rate, probe)
 			if err != nil {
@@ -68,7 +69,6 @@ func reference(b *bench) error {
 			return err
 		}
 		if b.o.Rate != 0 {
-			b.note("%.0f events/s are held: %t", rate, held)
 			break
 		}
 		if !held {
@@ -77,7 +77,7 @@ func reference(b *bench) error {
 	}
 	closeAll(all)
 	s := &b.out.Summary
-	b.note("held for %s: %.0f events/s over %s, with ingest p95 ≤ %.0f ms and end to end p95 ≤ %.0f ms",
+	b.note("%s for %s: %.0f events/s over %s, with ingest p95 ≤ %.0f ms and end to end p95 ≤ %.0f ms", verdict(held),
 		b.o.Seconds, s.OfferedPerSecond, plural(len(sides), "region"), referenceIngestP95, referenceE2EP95)
 	b.note("%s", b.intake)
 	var signatures, events, repeated int
@@ -142,8 +142,15 @@ func (b *bench) hold(sides []*side, all []*sender, rate float64, d time.Duration
 	b.out.Summary.CPUPerEvent = perEvent(usageOf(b.m.pid).cpu-before.cpu, acked)
 	ok := quantile(ingest, 95) <= referenceIngestP95 && quantile(handled, 95) <= referenceE2EP95 && float64(acked) >= 0.99*rate*d.Seconds()
 	b.say("%.0f events/s for %s: ingest p95 %.1f ms, end to end p95 %.1f ms, accepted %.0f/s: %s",
-		rate, d.Round(time.Second), quantile(ingest, 95), quantile(handled, 95), float64(acked)/took.Seconds(), map[bool]string{true: "held", false: "not held"}[ok])
+		rate, d.Round(time.Second), quantile(ingest, 95), quantile(handled, 95), float64(acked)/took.Seconds(), verdict(ok))
 	return ok, nil
+}
+
+func verdict(held bool) string {
+	if held {
+		return "held"
+	}
+	return "not held"
 }
 
 // keep puts the last rate that was offered into the report: end to end latencies, which contain those of ingest.
