@@ -43,7 +43,7 @@ func newBenchCommand() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Scenario, o.Seconds = args[0], time.Duration(seconds*float64(time.Second))
+			o.Scenario, o.Span = args[0], time.Duration(seconds*float64(time.Second))
 			o.Say = cmd.ErrOrStderr()
 			log, err := telemetry.NewLogger("warn", "auto", cmd.ErrOrStderr())
 			if err != nil {
@@ -54,7 +54,7 @@ func newBenchCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.Float64Var(&seconds, "seconds", o.Seconds.Seconds(), "seconds of load, start and verification not included")
+	f.Float64Var(&seconds, "seconds", o.Span.Seconds(), "seconds of load, start and verification not included")
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds of weft and its baseline in alternation, at least 3")
 	f.StringVar(&o.Target, "target", "", "mesh.json of a running mesh, or its directory (default: start a mesh)")
 	f.StringVar(&o.Dir, "dir", "", "where the own mesh keeps its data while it runs (default: the system's directory for temporary files)")

@@ -23,7 +23,7 @@ func consume(b *bench) error {
 	}
 	defer closeAll(senders)
 	b.rec.begin("store")
-	wide := time.Duration(float64(b.o.Seconds) * openShare)
+	wide := time.Duration(float64(b.o.Span) * openShare)
 	b.say("storing events for %s", wide)
 	closed(b.ctx, senders, wide)
 	total := 0

@@ -42,7 +42,7 @@ func e2e(b *bench) error {
 	for n := range b.o.Rounds {
 		w.reset()
 		b.rec.begin("open")
-		wide := time.Duration(float64(b.o.Seconds) * (1 - openShare) / float64(b.o.Rounds))
+		wide := time.Duration(float64(b.o.Span) * (1 - openShare) / float64(b.o.Rounds))
 		began := time.Now()
 		paced(b.ctx, senders, rate, wide)
 		acked, _ := b.rec.state()
@@ -67,7 +67,7 @@ const longestFull = 8 * time.Second
 func (b *bench) full(senders []*sender) float64 {
 	b.rec.begin("warm-up")
 	closed(b.ctx, senders, warmUp)
-	wide := min(time.Duration(float64(b.o.Seconds)*openShare), longestFull)
+	wide := min(time.Duration(float64(b.o.Span)*openShare), longestFull)
 	b.rec.begin("full speed")
 	began := time.Now()
 	closed(b.ctx, senders, wide)

@@ -50,7 +50,7 @@ func short(x float64) string {
 }
 
 // pointTime is how long one point is measured.
-func (b *bench) pointTime() time.Duration { return max(b.o.Seconds/10, time.Second) }
+func (b *bench) pointTime() time.Duration { return max(b.o.Span/10, time.Second) }
 
 // point measures fresh senders of this shape at full speed and checks what they sent.
 func (b *bench) point(m *mesh, keys, size, batch int) (cpu, perSecond float64, err error) {

@@ -42,7 +42,7 @@ func (b *bench) ingest(batch, connections int) error {
 	if _, _, err := p.publish(b.ctx, warmUp); err != nil {
 		return err
 	}
-	wide := time.Duration(float64(b.o.Seconds) * (1 - openShare) / float64(2*b.o.Rounds))
+	wide := time.Duration(float64(b.o.Span) * (1 - openShare) / float64(2*b.o.Rounds))
 	for n := range b.o.Rounds {
 		r, err := b.round(n, senders, p, wide)
 		if err != nil {
@@ -52,7 +52,7 @@ func (b *bench) ingest(batch, connections int) error {
 		b.say("round %d: %.0f/s, raw %.0f/s, ratio %.3f", n+1, r.PerSecond, r.Baseline, r.Ratio)
 	}
 	b.summarize()
-	b.paced(senders, time.Duration(float64(b.o.Seconds)*openShare))
+	b.paced(senders, time.Duration(float64(b.o.Span)*openShare))
 	closeAll(senders)
 	return b.check(b.measured, senders)
 }

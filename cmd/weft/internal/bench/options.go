@@ -13,7 +13,7 @@ import (
 // Options say what is b.measured, on what, and for how long.
 type Options struct {
 	Scenario string
-	Seconds  time.Duration // of load, without start, warm-up and verification
+	Span     time.Duration // of load, without start, warm-up and verification
 	Rounds   int           // of weft and its baseline in alternation, at least 3
 
 	Target  string   // data directory of a running mesh with its mesh.json; "": an own one
@@ -38,7 +38,7 @@ type Options struct {
 // DefaultOptions are those of `weft bench`; Scenario and Binary are the caller's.
 func DefaultOptions() Options {
 	return Options{
-		Seconds: 20 * time.Second, Rounds: 3, Regions: []string{"eu", "us"}, Servers: 1, Sync: "interval",
+		Span: 20 * time.Second, Rounds: 3, Regions: []string{"eu", "us"}, Servers: 1, Sync: "interval",
 		Batch: 100, Connections: 16, EventBytes: 500, Keys: 10_000, Tenants: 100, MostStored: 1_000_000,
 		Logger: zap.NewNop(), Say: io.Discard,
 	}
@@ -55,8 +55,8 @@ func (o *Options) validate() error {
 	switch {
 	case !known:
 		return bad("scenario", "there is no scenario %q", o.Scenario)
-	case o.Seconds < 3*time.Second:
-		return bad("seconds", "%s is too short to measure anything: at least 3 s", o.Seconds)
+	case o.Span < 3*time.Second:
+		return bad("seconds", "%s is too short to measure anything: at least 3 s", o.Span)
 	case o.Rounds < 3:
 		return bad("rounds", "%d rounds show no spread: at least 3", o.Rounds)
 	case o.Batch < 1 || o.Batch > 1000:

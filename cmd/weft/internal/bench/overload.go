@@ -21,7 +21,7 @@ func overload(b *bench) error {
 	defer closeAll(senders)
 	few := senders[:b.o.Connections]
 	full := b.full(few)
-	part := time.Duration(float64(b.o.Seconds) * (1 - openShare) / 4)
+	part := time.Duration(float64(b.o.Span) * (1 - openShare) / 4)
 	s := &b.out.Summary
 
 	b.rec.begin("before")

@@ -52,7 +52,7 @@ func reference(b *bench) error {
 	}
 	b.out.Load = fmt.Sprintf("%d-byte events, %s in a request, into every region at the same rate; bad signatures %.3f %%, bad events %.2f %%, repeated requests %.3f %%; each region's events handled by a durable consumer in another",
 		b.o.EventBytes, plural(b.o.Batch, "event"), badSignatures*100, badEvents*100, repeats*100)
-	probe := min(max(b.o.Seconds/20, 3*time.Second), 15*time.Second)
+	probe := min(max(b.o.Span/20, 3*time.Second), 15*time.Second)
 	held := false
 	for !held {
 		for b.o.Rate == 0 {
@@ -65,7 +65,7 @@ func reference(b *bench) error {
 			}
 			rate *= step
 		}
-		if held, err = b.hold(sides, all, rate, b.o.Seconds); err != nil {
+		if held, err = b.hold(sides, all, rate, b.o.Span); err != nil {
 			return err
 		}
 		if b.o.Rate != 0 {
@@ -78,7 +78,7 @@ func reference(b *bench) error {
 	closeAll(all)
 	s := &b.out.Summary
 	b.note("%s for %s: %.0f events/s over %s, with ingest p95 ≤ %.0f ms and end to end p95 ≤ %.0f ms", verdict(held),
-		b.o.Seconds, s.OfferedPerSecond, plural(len(sides), "region"), referenceIngestP95, referenceE2EP95)
+		b.o.Span, s.OfferedPerSecond, plural(len(sides), "region"), referenceIngestP95, referenceE2EP95)
 	b.note("%s", b.intake)
 	var signatures, events, repeated int
 	for _, x := range all {

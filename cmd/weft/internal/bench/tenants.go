@@ -43,7 +43,7 @@ func tenants(b *bench) error {
 	b.rec.begin("warm-up")
 	closedGroups(b.ctx, groups, 2*warmUp) // every tenant's connection to the broker is made at its first request
 	closed(b.ctx, one, warmUp)
-	wide := time.Duration(float64(b.o.Seconds) / float64(2*b.o.Rounds))
+	wide := time.Duration(float64(b.o.Span) / float64(2*b.o.Rounds))
 	for n := range b.o.Rounds {
 		r := report.Round{}
 		both := []func(){
