@@ -39,12 +39,13 @@ func TestServerKeepsDataOverRestart(t *testing.T) {
 	if _, err := js.Publish(ctx, "s.a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	url := s.URL()
+	url, lives := s.URL(), conn.Stats().Reconnects
 	s.Restart()
 	if s.URL() != url {
 		t.Errorf("restarted at %s, was at %s", s.URL(), url)
 	}
-	streamtest.Eventually(t, 10*time.Second, func() (bool, string) { return conn.IsConnected(), "not reconnected" })
+	// A connection that has not noticed its end yet would take the next request with it.
+	streamtest.Eventually(t, 10*time.Second, func() (bool, string) { return conn.Stats().Reconnects > lives, "not reconnected" })
 	st, err := js.Stream(ctx, "S")
 	if err != nil {
 		t.Fatal(err)
