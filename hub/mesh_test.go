@@ -217,7 +217,7 @@ func (m *testMesh) flows(tenant, prefix string, have, n int, servers ...string) 
 		publish(m.t, m.publisher(s, tenant), m.hubs[s].Origin(), prefix+"-"+s, n)
 	}
 	have += n * len(servers)
-	m.converged(tenant, have, 40*time.Second, servers...)
+	m.converged(tenant, have, 120*time.Second, servers...)
 	return have
 }
 
@@ -266,7 +266,7 @@ func (m *testMesh) knows(tenant string, servers ...string) {
 }
 
 // patience bounds what has to be read back over links that have just come up.
-func (m *testMesh) patience() time.Duration { return 40 * time.Second }
+func (m *testMesh) patience() time.Duration { return 120 * time.Second }
 
 // controlled waits until a server has a tenant's routes as they were set last.
 func (m *testMesh) controlled(server, tenant string, want accounts.Routes) {
