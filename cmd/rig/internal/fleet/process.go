@@ -47,6 +47,15 @@ func (p *Process) left() {
 	}
 }
 
+// ended notes an end; a hub that ends in order syncs its store.
+func (p *Process) ended(clean bool) {
+	if clean {
+		p.away = time.Time{}
+	} else {
+		p.left()
+	}
+}
+
 // Unsynced is how long ago that was stored what may not be on disk now, at most.
 func (p *Process) Unsynced() time.Duration {
 	p.mu.Lock()
@@ -93,11 +102,7 @@ func (p *Process) watch(cmd *exec.Cmd, gone chan struct{}) {
 	clean := cmd.Wait() == nil // how it ended stands in its log
 	p.mu.Lock()
 	p.cmd = nil
-	if clean {
-		p.away = time.Time{} // a hub that ends in order syncs its store
-	} else {
-		p.left()
-	}
+	p.ended(clean)
 	again := p.want
 	if again {
 		p.crashes++

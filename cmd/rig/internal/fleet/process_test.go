@@ -1,48 +1,46 @@
 package fleet
 
 import (
-	"path/filepath"
+	"os/exec"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // What a process stored last is at risk as long as it did not run, and a while after; not after an end in order.
 func TestUnsyncedCountsTheTimeAway(t *testing.T) {
-	p := &Process{Name: "sleeper", bin: "/bin/sh", args: []string{"-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done"}, log: filepath.Join(t.TempDir(), "log")}
-	start := func() {
-		t.Helper()
-		if err := p.Start(); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		p := &Process{}
+		check := func(when string, want time.Duration) {
+			t.Helper()
+			if got := p.Unsynced(); got != want {
+				t.Errorf("%s: %s, want %s", when, got, want)
+			}
 		}
-		time.Sleep(100 * time.Millisecond) // until the shell has its trap
-	}
-	start()
-	defer p.Kill()
-	if got := p.Unsynced(); got != Settle {
-		t.Errorf("at its first start: %s", got)
-	}
-	p.Kill()
-	time.Sleep(300 * time.Millisecond)
-	if got := p.Unsynced(); got < Settle+300*time.Millisecond {
-		t.Errorf("killed: %s", got)
-	}
-	start()
-	if got := p.Unsynced(); got < Settle+400*time.Millisecond {
-		t.Errorf("just back: %s", got)
-	}
-	p.back = p.back.Add(-2 * Settle)
-	if got := p.Unsynced(); got != Settle {
-		t.Errorf("back for a while: %s", got)
-	}
-	p.Pause()
-	time.Sleep(50 * time.Millisecond)
-	p.Resume()
-	if got := p.Unsynced(); got < Settle+50*time.Millisecond {
-		t.Errorf("just paused: %s", got)
-	}
-	p.Terminate(5 * time.Second)
-	start()
-	if got := p.Unsynced(); got != Settle {
-		t.Errorf("after an end in order: %s", got)
-	}
+		pass := func(d time.Duration) { <-time.After(d) } // virtual
+		starts := func() { p.cmd, p.back = new(exec.Cmd), time.Now() }
+		ends := func(clean bool) { p.cmd = nil; p.ended(clean) }
+
+		starts()
+		check("at its first start", Settle)
+		ends(false)
+		pass(300 * time.Millisecond)
+		check("killed", Settle+300*time.Millisecond)
+		starts()
+		pass(100 * time.Millisecond)
+		check("just back", Settle+400*time.Millisecond)
+		ends(false)
+		pass(time.Second)
+		check("killed again before all was on disk", Settle+1400*time.Millisecond)
+		starts()
+		pass(Settle + time.Millisecond)
+		check("back for a while", Settle)
+		ends(false)
+		pass(time.Second)
+		check("killed after that", Settle+time.Second)
+		starts()
+		ends(true)
+		starts()
+		check("after an end in order", Settle)
+	})
 }

@@ -275,7 +275,7 @@ func TestPacedCountsFromTheIntendedStart(t *testing.T) {
 	s := senderTo(fakeRelay(t, func(*http.Request, []byte) (int, string) {
 		if first {
 			first = false
-			time.Sleep(slow)
+			<-time.After(slow) // the slowness is what is tested; nothing waits for something else to happen
 		}
 		return 202, `{}`
 	}), 1)
