@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/cmd/weft/internal/config"
+	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
 	"github.com/weft-mesh/weft/relay/client"
 	"github.com/weft-mesh/weft/streams/event"
 )
@@ -110,7 +111,7 @@ func (o *sendOptions) target() error {
 }
 
 func (o *sendOptions) client() (*client.Client, error) {
-	secret, err := readSecret(o.secret)
+	secret, err := meshfile.ReadSecret(o.secret)
 	if err != nil {
 		return nil, err
 	}

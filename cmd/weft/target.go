@@ -1,16 +1,12 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
 )
 
@@ -71,19 +67,6 @@ func orElse(flag *string, mesh string) {
 	if *flag == "" {
 		*flag = mesh
 	}
-}
-
-// readSecret reads a key's secret: its bytes in base64 on one line. No error shows any of it.
-func readSecret(path string) (keyring.Secret, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errorWithHint(fmt.Errorf("cannot read the key's secret %s: %w", path, pathCause(err)), "name it with --secret-file")
-	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
-	if err != nil || len(secret) == 0 {
-		return nil, errorWithHint(fmt.Errorf("%s does not hold a secret", path), "it should be one line of base64")
-	}
-	return keyring.Secret(secret), nil
 }
 
 // pathCause is a file error without its path, which the caller says.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/weft-mesh/weft/cmd/internal/child"
 )
 
 // Process is one process of the fleet. A process that ends although nobody wanted it to is started again, as
@@ -88,7 +90,7 @@ func (p *Process) startLocked() error {
 	defer log.Close()
 	cmd := exec.Command(p.bin, p.args...) //nolint:gosec // our own binary
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), p.env...)
-	cmd.SysProcAttr = child()
+	cmd.SysProcAttr = child.Attr()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}

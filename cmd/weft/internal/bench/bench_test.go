@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench/report"
 	"github.com/weft-mesh/weft/streams/event"
@@ -155,7 +156,7 @@ func fakeRelay(t *testing.T, answer func(r *http.Request, body []byte) (int, str
 	t.Cleanup(s.Close)
 	config := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.ServerName, config.NextProtos = "example.com", []string{"http/1.1"}
-	return &endpoint{host: s.Listener.Addr().String(), tls: config, kid: "acme-1", secret: []byte("0123456789abcdef0123456789abcdef")}
+	return &endpoint{host: s.Listener.Addr().String(), tls: config, kid: "acme-1", secret: keyring.Secret("0123456789abcdef0123456789abcdef")}
 }
 
 func senderTo(e *endpoint, batch int) *sender {
@@ -230,7 +231,7 @@ func TestRequestsAreSigned(t *testing.T) {
 			Kid: r.Header.Get(signature.KeyID), Timestamp: r.Header.Get(signature.Timestamp), RequestID: r.Header.Get(signature.RequestID),
 			Method: r.Method, Host: r.Host, Target: r.RequestURI, ContentType: r.Header.Get("Content-Type"), BodySHA256: sha256.Sum256(body),
 		}
-		verdicts = append(verdicts, signed.Validate() == nil && signature.Verify(e.secret, &signed, r.Header.Get(signature.Signature)))
+		verdicts = append(verdicts, signed.Validate() == nil && signature.Verify(e.secret.Bytes(), &signed, r.Header.Get(signature.Signature)))
 		return 200, `{"stored":1,"duplicates":0,"results":[]}`
 	})
 	w, err := dial(e, "t-")

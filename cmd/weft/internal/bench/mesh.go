@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/cmd/internal/child"
 	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -64,7 +65,7 @@ func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, o.Binary, "up", "--data", dir, "--port-base", strconv.Itoa(base), "--regions", strings.Join(o.Regions, ","),
 		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenants, ","), "--tenant-disk", strconv.FormatInt(tenantDisk(dir, len(o.Regions), len(tenants)), 10), "--log-level", "error")
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &said, &said, child()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &said, &said, child.Attr()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWait
 	if err := cmd.Start(); err != nil {
@@ -165,7 +166,7 @@ type endpoint struct {
 	host   string // host:port of the relay
 	tls    *tls.Config
 	kid    string
-	secret []byte
+	secret keyring.Secret
 }
 
 func (m *mesh) endpoint(region, tenant string) (*endpoint, error) {
@@ -181,13 +182,9 @@ func (m *mesh) endpoint(region, tenant string) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(t.SecretFile)
+	secret, err := meshfile.ReadSecret(t.SecretFile)
 	if err != nil {
 		return nil, err
-	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
-	if err != nil {
-		return nil, fault.New("bench.mesh", fault.Invalid, "secret", "%s does not hold a secret", filepath.Base(t.SecretFile))
 	}
 	c, err := pki.ClientTLS(t.ClientCert, t.ClientKey, m.file.Path(m.file.CA))
 	if err != nil {

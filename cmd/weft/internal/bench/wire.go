@@ -48,7 +48,7 @@ func (w *wire) post(body []byte, contentType string, now time.Time, spoil bool) 
 		Kid: w.end.kid, Timestamp: strconv.FormatInt(now.Unix(), 10), RequestID: w.tag + strconv.FormatUint(w.requests, 36),
 		Method: "POST", Host: w.end.host, Target: target, ContentType: contentType, BodySHA256: sha256.Sum256(body),
 	}
-	mac := signature.Sign(w.end.secret, &signed)
+	mac := signature.Sign(w.end.secret.Bytes(), &signed)
 	if spoil {
 		mac = "v1=" + "00" + mac[5:]
 	}
