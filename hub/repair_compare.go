@@ -143,26 +143,26 @@ func (c *comparison) differing(ctx context.Context, p *compared) ([]digest.Key, 
 	}
 	cursor := c.tr.cursor[p.peer]
 	delete(c.tr.cursor, p.peer)
-	todo := c.unsettled(p, groupSlots, own, groups)
-	todo = rotate(todo, cursor.Spanned(groupSlots))
-	cut := len(todo) > groupsPerRound
-	if todo = todo[:min(len(todo), groupsPerRound)]; len(todo) == 0 {
+	left := c.unsettled(p, groupSlots, own, groups)
+	left = rotate(left, cursor.Spanned(groupSlots))
+	cut := len(left) > groupsPerRound
+	if left = left[:min(len(left), groupsPerRound)]; len(left) == 0 {
 		return nil, nil
 	}
-	buckets, err := c.sums(ctx, p, repairRequest{Slots: 1, Groups: todo})
+	buckets, err := c.sums(ctx, p, repairRequest{Slots: 1, Groups: left})
 	if err != nil {
 		return nil, err
 	}
-	mine := c.fold(1, todo)
+	mine := c.fold(1, left)
 	keys := c.unsettled(p, 1, mine, buckets)
-	for _, g := range todo {
+	for _, g := range left {
 		if !slices.ContainsFunc(keys, func(k digest.Key) bool { return k.Spanned(groupSlots) == g }) {
 			p.groups[g] = [2]digest.Sum{own[g], groups[g]}
 		}
 	}
 	if len(keys) == 0 {
 		if cut {
-			c.tr.cursor[p.peer] = afterGroup(todo[len(todo)-1])
+			c.tr.cursor[p.peer] = afterGroup(left[len(left)-1])
 		}
 		return nil, nil
 	}

@@ -184,18 +184,18 @@ func (c *comparison) bringBack(ctx context.Context) error {
 		byPeer[l.copies[0].peer] = append(byPeer[l.copies[0].peer], l)
 	}
 	for _, p := range c.peers {
-		for todo := byPeer[p]; len(todo) > 0; {
+		for rest := byPeer[p]; len(rest) > 0; {
 			if ctx.Err() != nil || !c.h.leads() {
 				return ctx.Err()
 			}
-			n := min(len(todo), maxFetched)
-			done, err := c.bringPage(ctx, p, todo[:n])
+			n := min(len(rest), maxFetched)
+			done, err := c.bringPage(ctx, p, rest[:n])
 			if err != nil {
 				p.err = err
-				p.left[leftUnanswered] += len(todo) - done
+				p.left[leftUnanswered] += len(rest) - done
 				break
 			}
-			todo = todo[done:]
+			rest = rest[done:]
 		}
 	}
 	return nil
