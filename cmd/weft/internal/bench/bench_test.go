@@ -141,6 +141,27 @@ func TestMediansOfRounds(t *testing.T) {
 	}
 }
 
+func TestGrowthBeyondItsVariableIsTold(t *testing.T) {
+	curve := func(unit string, first, last float64) report.Curve {
+		return report.Curve{Name: "it", Y: unit, Points: []report.Point{{X: 10, Y: first}, {X: 100, Y: last}}}
+	}
+	for name, c := range map[string]struct {
+		curve report.Curve
+		told  bool
+	}{
+		"less":          {curve("µs", 5, 40), false},
+		"as much":       {curve("µs", 5, 50), false},
+		"more":          {curve("µs", 5, 51), true},
+		"a faster rate": {curve(rateUnit, 5, 500), false},
+	} {
+		b := &bench{out: &report.Report{}}
+		b.judge(c.curve)
+		if told := strings.Contains(strings.Join(b.out.Notes, "\n"), "grows faster"); told != c.told || len(b.out.Notes) == 0 {
+			t.Errorf("%s: %v", name, b.out.Notes)
+		}
+	}
+}
+
 // fakeRelay answers over HTTP/1.1 and TLS with what answer says.
 func fakeRelay(t *testing.T, answer func(r *http.Request, body []byte) (int, string)) *endpoint {
 	t.Helper()
