@@ -162,13 +162,10 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		return nil, err
 	}
 	r.lock = lock
-	if err := held.drop(); err != nil {
-		b.log.Warn("what was held while the server recovered is still there", zap.Error(err))
-	}
 	return r, nil
 }
 
-// launch makes the server and waits until it has recovered all that held holds. On failure it has ended.
+// launch makes the server, waits until it has recovered all that held holds, and drops that. On failure it has ended.
 func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error) {
 	res, err := newResolver(b.opts)
 	if err != nil {
@@ -195,6 +192,11 @@ func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error)
 			}
 		}
 		err = b.recovered(held, logs)
+	}
+	if err == nil {
+		if err = held.drop(); err != nil {
+			err = storeFault("broker.start", b.opts.StoreDir, err)
+		}
 	}
 	if err != nil {
 		s.Shutdown()

@@ -16,16 +16,20 @@ import (
 type keep struct {
 	store string
 	aside string // on the same file system
+	spent string // where aside goes when it is not needed any more
 }
 
-// keptName is below the store directory of a server, beside its messages.
-const keptName = "recovering"
+// Both are below the store directory of a server, beside its messages.
+const (
+	keptName  = "recovering"
+	spentName = "recovered"
+)
 
 func newKeep(o *Options) *keep {
-	return &keep{store: o.messagesDir(), aside: filepath.Join(o.StoreDir, keptName)}
+	return &keep{store: o.messagesDir(), aside: filepath.Join(o.StoreDir, keptName), spent: filepath.Join(o.StoreDir, spentName)}
 }
 
-// hold links the files. What a start that did not end left behind is put back first.
+// hold links the files. What a start that did not end, but had not dropped either, left behind is put back first.
 func (k *keep) hold() error {
 	if _, err := k.restore(); err != nil {
 		return err
@@ -46,8 +50,18 @@ func (k *keep) hold() error {
 	return nil
 }
 
-// drop lets go of the second names.
-func (k *keep) drop() error { return os.RemoveAll(k.aside) }
+// drop lets go of the second names, in one step: what a process that is killed in the middle of it leaves behind is
+// not put back by the next one, which may have removed streams since. Nil means that this step is done.
+func (k *keep) drop() error {
+	if err := os.RemoveAll(k.spent); err != nil {
+		return err
+	}
+	if err := os.Rename(k.aside, k.spent); err != nil {
+		return unlessGone(err)
+	}
+	_ = os.RemoveAll(k.spent) // else the next time
+	return nil
+}
 
 // missing lists the directories of streams and consumers that were held and are no more, relative to the store.
 func (k *keep) missing() (streams, consumers []string, err error) {

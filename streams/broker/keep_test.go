@@ -114,3 +114,27 @@ func TestKeepOfAKilledStart(t *testing.T) {
 		t.Error("nothing is held")
 	}
 }
+
+// A process that is killed while it drops leaves nothing that the next start puts back: streams may have been removed
+// since, and a durable would be back at an old position.
+func TestKeepOfAKilledDrop(t *testing.T) {
+	k, store := held(t)
+	if err := os.Rename(k.aside, k.spent); err != nil { // and killed before the rest
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(store, "A", "streams", "TWO")); err != nil { // by its owner
+		t.Fatal(err)
+	}
+	if err := k.hold(); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(t, filepath.Join(store, "A", "streams", "TWO")) {
+		t.Error("a stream that was removed is back")
+	}
+	if err := k.drop(); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(t, k.aside) || !gone(t, k.spent) {
+		t.Error("second names are left")
+	}
+}

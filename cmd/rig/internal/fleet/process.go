@@ -42,10 +42,15 @@ type Process struct {
 // Settle is how long a hub that runs may hold what is not on its disk: a second, and what one round of syncing takes.
 const Settle = 2 * time.Second
 
+// settled says that the process runs, and has for long enough to have synced what it held when it came back.
+func (p *Process) settled() bool {
+	return p.away.IsZero() || p.back.After(p.away) && time.Since(p.back) > Settle
+}
+
 // left notes that the process can sync no more. Who left before all was on disk is away since then.
 func (p *Process) left() {
-	if now := time.Now(); p.away.IsZero() || now.Sub(p.back) > Settle {
-		p.away = now
+	if p.settled() {
+		p.away = time.Now()
 	}
 }
 
@@ -62,7 +67,7 @@ func (p *Process) ended(clean bool) {
 func (p *Process) Unsynced() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away.IsZero() || p.cmd != nil && time.Since(p.back) > Settle {
+	if p.settled() {
 		return Settle
 	}
 	return time.Since(p.away) + Settle
