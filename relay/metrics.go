@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
 )
@@ -24,7 +25,7 @@ type metrics struct {
 var _ intake.Recorder = (*metrics)(nil)
 
 // newMetrics makes the metrics and registers them with r, unless it is nil. undo takes them back.
-func newMetrics(r prometheus.Registerer, pool *uplink.Pool) (m *metrics, undo func(), err error) {
+func newMetrics(r prometheus.Registerer, pool *uplink.Pool, tokens *token.Verifier) (m *metrics, undo func(), err error) {
 	const ns, sub = "weft", "relay"
 	latency := prometheus.ExponentialBuckets(0.0005, 2, 16) // 0.5 ms to 16 s
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -46,6 +47,9 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool) (m *metrics, undo fu
 			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
 			Help: "Acknowledgements that came after their event was given up."}, func() float64 { return float64(pool.Late()) }),
+	}
+	if tokens != nil {
+		all = append(all, newIssuers(tokens))
 	}
 	var done []prometheus.Collector
 	undo = func() {

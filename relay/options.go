@@ -17,6 +17,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -60,6 +61,7 @@ type Options struct {
 	// Connect opens a connection in a tenant's account, as uplink.Connect describes.
 	Connect    func(ctx context.Context, tenant string) (*nats.Conn, error)
 	Sealer     keyring.Sealer // opens the secrets of keys
+	Issuers    []token.Issuer // of access tokens; none: requests with a token are refused
 	Limits     Limits
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept and not published

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -28,7 +29,8 @@ type Relay struct {
 	handler  *intake.Handler
 	door     *door
 	pool     *uplink.Pool
-	undo     func() // unregisters the metrics
+	tokens   *token.Verifier // nil without issuers
+	undo     func()          // unregisters the metrics
 
 	started  atomic.Bool
 	stopping atomic.Bool
@@ -65,7 +67,14 @@ func (r *Relay) assemble() (err error) {
 	if r.pool, err = uplink.New(up); err != nil {
 		return err
 	}
-	m, undo, err := newMetrics(r.o.Registerer, r.pool)
+	if len(r.o.Issuers) > 0 {
+		t := token.DefaultOptions()
+		t.Issuers, t.Logger, t.Now = r.o.Issuers, r.o.Logger, r.o.Now
+		if r.tokens, err = token.New(t); err != nil {
+			return err
+		}
+	}
+	m, undo, err := newMetrics(r.o.Registerer, r.pool, r.tokens)
 	if err != nil {
 		return fault.Wrap(op, fault.Invalid, err)
 	}
@@ -76,11 +85,14 @@ func (r *Relay) assemble() (err error) {
 	}
 	limits := intake.DefaultLimits()
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
-	r.handler, err = intake.New(intake.Options{
+	in := intake.Options{
 		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Sealer: r.o.Sealer,
 		Limits: limits, Recorder: m, Logger: r.o.Logger, Now: r.o.Now,
-	})
-	if err != nil {
+	}
+	if r.tokens != nil {
+		in.Tokens = r.tokens
+	}
+	if r.handler, err = intake.New(in); err != nil {
 		return err
 	}
 	r.door = &door{next: r.handler}
@@ -94,6 +106,9 @@ func (r *Relay) release() {
 	}
 	if r.pool != nil {
 		r.pool.Close()
+	}
+	if r.tokens != nil {
+		r.tokens.Stop()
 	}
 	r.undo()
 }
@@ -211,6 +226,9 @@ func (r *Relay) Start() error {
 	if r.stopping.Load() || !r.started.CompareAndSwap(false, true) {
 		return fault.New("relay.start", fault.Conflict, "started", "the relay was started or stopped before")
 	}
+	if r.tokens != nil {
+		r.tokens.Start()
+	}
 	r.done.Go(r.watch)
 	r.done.Go(func() {
 		err := r.server.ServeTLS(r.listener, "", "")
@@ -229,10 +247,14 @@ func (r *Relay) watch() {
 		changed := r.o.Control.Changed()
 		state := r.o.Control.State()
 		r.handler.Forget(state)
-		r.pool.Retain(func(tenant string) bool {
+		serves := func(tenant string) bool {
 			t, ok := state.Tenant(tenant)
 			return ok && t.In(r.o.Origin)
-		})
+		}
+		r.pool.Retain(serves)
+		if r.tokens != nil {
+			r.tokens.Retain(serves)
+		}
 		select {
 		case <-changed:
 		case <-r.quit:

@@ -27,6 +27,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/signature"
+	"github.com/weft-mesh/weft/accounts/token/issuertest"
 	"github.com/weft-mesh/weft/relay"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/header"
@@ -35,7 +36,10 @@ import (
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	issuertest.Serve()
+	goleak.VerifyTestMain(m)
+}
 
 // fakeControl is a control state that the test sets.
 type fakeControl struct {

@@ -175,6 +175,8 @@ func plainValue(v any) any {
 		return append([]string{}, v...)
 	case []config.Peer:
 		return append([]config.Peer{}, v...)
+	case []config.Issuer:
+		return append([]config.Issuer{}, v...)
 	}
 	return v
 }
@@ -190,6 +192,12 @@ func cellValue(v any) string {
 			peers[i] = p.Name + "=" + strings.Join(p.Leaf, ",")
 		}
 		text = strings.Join(peers, ";")
+	case []config.Issuer:
+		names := make([]string, len(v))
+		for i, one := range v {
+			names[i] = one.Issuer
+		}
+		text = strings.Join(names, ",")
 	default:
 		text = fmt.Sprint(plainValue(v))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,7 @@ const sendExample = `  weft send events.ndjson --tenant acme --region eu
 type sendOptions struct {
 	mesh                            meshFlags
 	url, kid, secret, cert, certKey string
-	ca                              string
+	ca, token                       string
 	now                             bool
 	batch, concurrency              int
 	maxBody                         config.ByteSize
@@ -72,6 +73,7 @@ func newSendCommand() *cobra.Command {
 	f.StringVar(&o.cert, "cert", "", "client certificate")
 	f.StringVar(&o.certKey, "key", "", "private key of the client certificate")
 	f.StringVar(&o.ca, "ca", "", "certificate authority of the mesh")
+	f.StringVar(&o.token, "token-file", "", "file with an access token to send along, read again for each request")
 	return cmd
 }
 
@@ -120,6 +122,12 @@ func (o *sendOptions) client() (*client.Client, error) {
 	c.BatchEvents, c.BatchBytes, c.Concurrency = o.batch, int(o.maxBody), o.concurrency
 	c.Deadline, c.MaxRetries = o.timeout, 1<<30 // the time alone counts
 	c.Timeout = min(c.Timeout, o.timeout)
+	if o.token != "" {
+		if _, err := readToken(o.token); err != nil {
+			return nil, err
+		}
+		c.Token = func(context.Context) (string, error) { return readToken(o.token) }
+	}
 	if c.TLS, err = pki.ClientTLS(o.cert, o.certKey, o.ca); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 	if err != nil {
 		return attempt{open: open, err: err}
 	}
+	if err := r.authorize(ctx, req); err != nil {
+		return r.unanswered(ctx, open, err)
+	}
 	begin := r.o.Now()
 	res, err := r.http.Do(req)
 	if err != nil {
@@ -132,6 +135,19 @@ func (r *run) request(ctx context.Context, open []int) (*http.Request, error) {
 	req.Header.Set("Content-Type", contentType)
 	signature.SignHTTP(r.o.Secret.Bytes(), req, r.o.Kid, newRequestID(), r.o.Now(), body)
 	return req, nil
+}
+
+// authorize adds the access token, when requests carry one.
+func (r *run) authorize(ctx context.Context, req *http.Request) error {
+	if r.o.Token == nil {
+		return nil
+	}
+	token, err := r.o.Token(ctx)
+	if err != nil {
+		return fmt.Errorf("no access token: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	return nil
 }
 
 // unanswered notes a failure of the network: the events may be stored or not.

@@ -6,6 +6,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"net/url"
 	"time"
@@ -22,6 +23,9 @@ type Options struct {
 	TLS    *tls.Config // with the producer's certificate and the relay's authority
 	Kid    string
 	Secret keyring.Secret
+	// Token returns the access token of a request, one that holds for longer than an attempt takes; it is asked
+	// for each attempt and should keep what it has fetched. A failure is retried like a missing answer. Nil: none.
+	Token func(ctx context.Context) (string, error)
 
 	BatchEvents int // in one request
 	BatchBytes  int // in one request

@@ -40,7 +40,7 @@ func (o *outcome) httpStatus() int {
 		return http.StatusBadRequest
 	case o.why.code == uplink.CodeEventIDConflict:
 		return http.StatusConflict
-	case o.why.code == codeTopicDenied:
+	case o.why.code == codeTopicDenied || o.why.code == codeScope:
 		return http.StatusForbidden
 	case o.why.code == uplink.CodeTooLarge:
 		return http.StatusRequestEntityTooLarge

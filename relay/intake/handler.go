@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/signature"
+	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
 )
@@ -58,6 +59,7 @@ type caller struct {
 	key      *keyring.Key
 	tenant   *accounts.Tenant
 	producer string
+	grant    *token.Grant // of the request's access token, nil when it has none
 }
 
 func (h *Handler) exchange() *exchange {
@@ -130,6 +132,9 @@ func (h *Handler) admit(x *exchange, r *http.Request) *problem {
 		return p
 	}
 	if p := checkIdentity(x, r); p != nil {
+		return p
+	}
+	if p := h.checkToken(x, r); p != nil {
 		return p
 	}
 	return h.checkTime(x)

@@ -74,6 +74,7 @@ type Options struct {
 	Control   Control
 	Publisher Publisher
 	Sealer    keyring.Sealer
+	Tokens    Tokens // nil: no issuer is configured, and a request with a token is refused
 	Limits    Limits
 	Recorder  Recorder
 	Logger    *zap.Logger

@@ -11,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/routing"
+	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -124,6 +125,8 @@ func (h *Handler) refusedTopic(x *exchange, topic *accounts.Topic) *refusal {
 	switch {
 	case !x.caller.key.MaySend(topic.Name):
 		return reject(codeTopicDenied, "the key may not send to topic "+topic.Name, "/event_type")
+	case x.caller.grant != nil && !x.caller.grant.MaySend(topic.Name):
+		return reject(codeScope, "the token has no scope "+token.ScopePrefix+topic.Name, "/event_type")
 	case len(topic.Producers) > 0 && !slices.Contains(topic.Producers, x.caller.producer):
 		return reject(codeTopicDenied, "this producer may not send to topic "+topic.Name, "/event_type")
 	case topic.Class == accounts.Critical && h.o.Control.HeartbeatAge() > h.o.Limits.Heartbeat:

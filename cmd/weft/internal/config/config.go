@@ -65,6 +65,7 @@ type Relay struct {
 	Hosts  []string    `mapstructure:"hosts" usage:"names by which producers reach this relay, host or host:port; others get 421 (default: the listen address and the certificate's names)"`
 	Hub    []string    `mapstructure:"hub" usage:"NATS addresses of the region's hub servers"`
 	Limits Limits      `mapstructure:"limits"`
+	Tokens Tokens      `mapstructure:"tokens"`
 	Log    Log         `mapstructure:"log"`
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
+
+	"github.com/weft-mesh/weft/accounts"
 )
 
 // errNoUnit is a duration given as a bare number: the decoder would take it for nanoseconds.
@@ -19,6 +21,7 @@ func decodeHook() mapstructure.DecodeHookFunc {
 	return mapstructure.ComposeDecodeHookFunc(
 		refuseLossy,
 		stringToPeers,
+		issuerDefaults,
 		stringToList,
 		mapstructure.StringToTimeDurationHookFunc(),
 		mapstructure.TextUnmarshallerHookFunc(),
@@ -31,7 +34,7 @@ func refuseLossy(from, to reflect.Type, data any) (any, error) {
 	switch {
 	case from == to:
 		return data, nil
-	case to == reflect.TypeFor[time.Duration]() && from.Kind() != reflect.String:
+	case (to == reflect.TypeFor[time.Duration]() || to == reflect.TypeFor[accounts.Duration]()) && from.Kind() != reflect.String:
 		return nil, errNoUnit
 	case isInteger(to.Kind()) && !isInteger(from.Kind()) && from.Kind() != reflect.String:
 		return nil, errLossy

@@ -185,7 +185,7 @@ func (r *resolution) mismatches(err error) Problems {
 			continue
 		}
 		key := strings.ToLower(one.Name())
-		if s, ok := r.setting(key); ok {
+		if s, ok := r.setting(key); ok && !strings.Contains(key, "].") { // else a part of a list's item, which has its own shape
 			out.addf(key, "is not %s", s.expects())
 		} else {
 			out.addf(key, "%s", one.Unwrap())

@@ -61,6 +61,7 @@ func addFlags(flags *pflag.FlagSet, settings []setting) {
 			flags.StringSlice(s.flag(), value, s.usage)
 		case []Peer:
 			flags.String(s.flag(), "", s.usage)
+		case []Issuer: // too much for a flag: the file has it
 		case string:
 			flags.String(s.flag(), value, s.usage)
 		default:
@@ -82,6 +83,8 @@ func (s setting) expects() string {
 		return "a list of texts"
 	case []Peer:
 		return "a list of peers, each with name and leaf"
+	case []Issuer:
+		return "a list of issuers, which only the file can hold"
 	default:
 		return "a text"
 	}
