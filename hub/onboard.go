@@ -173,7 +173,7 @@ func (h *Hub) newKey(tenant string) (*keyring.Key, keyring.Secret, error) {
 	}
 	return &keyring.Key{
 		Kid: tenant + "-1", Tenant: tenant, Producer: "default", State: keyring.Active,
-		Algorithms: []string{"weft-v1"}, Sealed: sealed, CreatedAt: h.opts.Now().UTC(),
+		Algorithms: []string{keyring.WeftV1}, Sealed: sealed, CreatedAt: h.opts.Now().UTC(),
 	}, secret, nil
 }
 

@@ -14,12 +14,13 @@ import (
 // metrics are what a relay counts. Labels are bounded: codes and statuses are constants of the program,
 // tenants those of the control state.
 type metrics struct {
-	requests  *prometheus.CounterVec
-	latency   *prometheus.HistogramVec
-	events    *prometheus.CounterVec
-	conflicts *prometheus.CounterVec
-	keyErrors *prometheus.CounterVec
-	publish   prometheus.Histogram
+	requests   *prometheus.CounterVec
+	signatures *prometheus.CounterVec
+	latency    *prometheus.HistogramVec
+	events     *prometheus.CounterVec
+	conflicts  *prometheus.CounterVec
+	keyErrors  *prometheus.CounterVec
+	publish    prometheus.Histogram
 }
 
 var _ intake.Recorder = (*metrics)(nil)
@@ -32,7 +33,8 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool, tokens *token.Verifi
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
 	}
 	m = &metrics{
-		requests: counter("requests_total", "Answered requests by HTTP status and code.", "status", "code"),
+		requests:   counter("requests_total", "Answered requests by HTTP status and code.", "status", "code"),
+		signatures: counter("signatures_total", "Checked signatures by scheme and code.", "scheme", "code"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "request_seconds",
 			Help: "Time from a request's header to its answer.", Buckets: latency}, []string{"class"}),
 		events:    counter("events_total", "Events by tenant, status and, for those not stored, code.", "tenant", "status", "code"),
@@ -42,7 +44,7 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool, tokens *token.Verifi
 			Help: "Time from a request's first publish to its last acknowledgement.", Buckets: latency}),
 	}
 	all := []prometheus.Collector{
-		m.requests, m.latency, m.events, m.conflicts, m.keyErrors, m.publish,
+		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.publish,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "events_in_flight",
 			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
@@ -78,6 +80,9 @@ func (m *metrics) Request(status int, code string, took time.Duration) {
 		m.keyErrors.WithLabelValues(code).Inc()
 	}
 }
+
+// Signature counts one checked signature.
+func (m *metrics) Signature(scheme, code string) { m.signatures.WithLabelValues(scheme, code).Inc() }
 
 // Events counts outcomes.
 func (m *metrics) Events(tenant, status, code string, n int) {

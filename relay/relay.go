@@ -241,12 +241,12 @@ func (r *Relay) Start() error {
 	return nil
 }
 
-// watch drops what belongs to tenants and keys that are gone, at every change of the control state.
+// watch opens what is new and drops what belongs to tenants and keys that are gone, at every change of the control state.
 func (r *Relay) watch() {
 	for {
 		changed := r.o.Control.Changed()
 		state := r.o.Control.State()
-		r.handler.Forget(state)
+		r.handler.Follow(state)
 		serves := func(tenant string) bool {
 			t, ok := state.Tenant(tenant)
 			return ok && t.In(r.o.Origin)

@@ -26,7 +26,6 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
-	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/accounts/token/issuertest"
 	"github.com/weft-mesh/weft/relay"
 	"github.com/weft-mesh/weft/streams/event"
@@ -148,7 +147,7 @@ func (r *rig) key(kid, tenant, producer string) *keyring.Key {
 	r.secrets[kid] = keyring.NewSecret(32)
 	sealed, err := r.sealer.Seal(r.secrets[kid])
 	r.must(err)
-	return &keyring.Key{Kid: kid, Tenant: tenant, Producer: producer, State: keyring.Active, Algorithms: []string{signature.Scheme}, Sealed: sealed}
+	return &keyring.Key{Kid: kid, Tenant: tenant, Producer: producer, State: keyring.Active, Algorithms: []string{keyring.WeftV1}, Sealed: sealed}
 }
 
 func (r *rig) pair(s pki.Spec) tls.Certificate {

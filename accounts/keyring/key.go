@@ -41,13 +41,14 @@ func ValidKid(s string) bool {
 	return true
 }
 
-// Key is one signing key as the control log holds it. The secret is in it sealed.
+// Key is one signing key as the control log holds it. The secret is in it sealed: the bytes of an HMAC key,
+// or for StandardWebhooksV1a the 32 bytes of an Ed25519 public key.
 type Key struct {
 	Kid        string    `json:"kid"`
 	Tenant     string    `json:"tenant"`
 	Producer   string    `json:"producer"` // whose requests it signs
 	State      State     `json:"state"`
-	Algorithms []string  `json:"algorithms"`       // signature schemes it may be used with, such as "weft-v1"
+	Algorithms []string  `json:"algorithms"`       // signature schemes it may be used with: CheckAlgorithms says which lists are
 	Topics     []string  `json:"topics,omitempty"` // topics it may send to; empty means all
 	Sealed     string    `json:"sealed,omitempty"` // the secret, sealed; empty once revoked
 	CreatedAt  time.Time `json:"created_at"`
@@ -75,8 +76,11 @@ func (k *Key) Usable(now time.Time) error {
 	return fault.New(op, fault.Unauthenticated, "key_invalid", "key %s is in a state that this program does not know", k.Kid)
 }
 
-// Allows says whether the key may be used with the signature scheme.
-func (k *Key) Allows(algorithm string) bool { return slices.Contains(k.Algorithms, algorithm) }
+// Allows says whether the key may be used with the signature scheme. A list that leaves open whether the
+// secret is public allows nothing.
+func (k *Key) Allows(algorithm string) bool {
+	return slices.Contains(k.Algorithms, algorithm) && unambiguous(k.Algorithms)
+}
 
 // MaySend says whether the key may send to the topic.
 func (k *Key) MaySend(topic string) bool {

@@ -1,9 +1,10 @@
-// Package signature makes and checks the request signature weft-v1: an HMAC-SHA256 over everything in a
-// request that changes its meaning.
+// Package signature makes and checks the signatures of requests: weft-v1, an HMAC-SHA256 over everything in a
+// request that changes its meaning, Standard Webhooks, and for legacy partners an HMAC over the body alone.
 //
 // Producers and the command line sign, relays verify. All functions are pure and safe for concurrent use.
+// Which scheme a key may be used with is the key's to say (keyring.Key), never the request's.
 //
-// The signed string is ten lines joined by "\n", without a final one:
+// The signed string of weft-v1 is ten lines joined by "\n", without a final one:
 //
 //	weft-v1
 //	<kid>
@@ -16,8 +17,8 @@
 //	<content encoding as sent, empty if none>
 //	<hex SHA-256 of the body as sent>
 //
-// The signature is "v1=" and the MAC in lower-case hex. testdata/weft-v1.json holds vectors for
-// implementations in other languages.
+// The signature is "v1=" and the MAC in lower-case hex. deploy/docs/signing.md describes every scheme, and
+// deploy/docs/vectors holds vectors for implementations in other languages.
 package signature
 
 import (
@@ -28,11 +29,8 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// Scheme is the name of the scheme: the first line of the signed string, and what a key's list of
-// algorithms names.
-const Scheme = "weft-v1"
-
-// The headers of a signed request; each is present exactly once.
+// The headers of a request signed with weft-v1; each is present exactly once. KeyID names the key under
+// every scheme.
 const (
 	KeyID     = "X-Key-Id"
 	Timestamp = "X-Timestamp"
@@ -55,7 +53,7 @@ type Request struct {
 
 // Append appends the signed string to dst.
 func (r *Request) Append(dst []byte) []byte {
-	dst = append(dst, Scheme...)
+	dst = append(dst, keyring.WeftV1...)
 	for _, s := range [...]string{r.Kid, r.Timestamp, r.RequestID, r.Method} {
 		dst = append(append(dst, '\n'), s...)
 	}

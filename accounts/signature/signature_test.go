@@ -19,13 +19,14 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-var update = flag.Bool("update", false, "write testdata/weft-v1.json anew")
+var update = flag.Bool("update", false, "write the vectors in deploy/docs/vectors anew")
 
-// vector is one case of testdata/weft-v1.json.
+// vector is one case of weft-v1.json.
 type vector struct {
 	Comment         string `json:"comment"`
 	Secret          string `json:"secret_base64"`
@@ -65,7 +66,7 @@ func (v vector) parts(t testing.TB) (secret []byte, r *signature.Request) {
 	}
 }
 
-const vectorPath = "testdata/weft-v1.json"
+const vectorPath = "../../deploy/docs/vectors/weft-v1.json"
 
 func readVectors(t testing.TB) []vector {
 	t.Helper()
@@ -372,7 +373,7 @@ func FuzzCanonical(f *testing.F) {
 			t.Fatal("a signature does not belong to exactly its secret")
 		}
 		l := strings.Split(string(canonical), "\n")
-		if len(l) != 10 || l[0] != signature.Scheme {
+		if len(l) != 10 || l[0] != keyring.WeftV1 {
 			t.Fatalf("%d lines: %q", len(l), canonical)
 		}
 		back := signature.Request{Kid: l[1], Timestamp: l[2], RequestID: l[3], Method: l[4], Host: l[5], Target: l[6], ContentType: l[7], ContentEncoding: l[8]}

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"crypto/ed25519"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // New makes a handler.
@@ -23,7 +25,12 @@ func New(o Options) (*Handler, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	h := &Handler{o: o, hosts: map[string]struct{}{}, dummy: keyring.NewSecret(32)}
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, fault.Wrap("intake.new", fault.Internal, err)
+	}
+	h := &Handler{o: o, hosts: map[string]struct{}{}, dummy: keyring.NewSecret(32), dummyPublic: keyring.Secret(public)}
+	h.siblings.Store(&map[producer][]string{})
 	for _, name := range o.Hosts {
 		h.hosts[strings.ToLower(name)] = struct{}{}
 	}
@@ -38,9 +45,16 @@ func New(o Options) (*Handler, error) {
 type exchange struct {
 	now    time.Time
 	state  *control.State
-	signed signature.Request
+	form   form
+	signed signature.Request // of formWeft; the others use what of it they know
 	caller caller
-	all    bool // list every event in the answer
+	guard  guardKey // set once the signature is verified
+	all    bool     // list every event in the answer
+
+	timestamp string // unix seconds, of any form; empty when the scheme has none
+	webhookID string
+	mac       string // the header that holds the signature
+	content   []byte // what formWebhook signs
 
 	body     []byte
 	decoded  []event.Result
@@ -74,7 +88,8 @@ func (h *Handler) exchange() *exchange {
 
 // recycle empties x, so that no reference into a request stays behind.
 func (h *Handler) recycle(x *exchange) {
-	x.state, x.signed, x.caller, x.all = nil, signature.Request{}, caller{}, false
+	x.state, x.form, x.signed, x.caller, x.guard, x.all = nil, formWeft, signature.Request{}, caller{}, guardKey{}, false
+	x.timestamp, x.webhookID, x.mac = "", "", ""
 	clear(x.decoded)
 	clear(x.outcomes)
 	clear(x.routes)
@@ -159,9 +174,7 @@ func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (s
 
 // refuse writes a problem and logs it: what and where, never a secret, a signature or content.
 func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *problem) (int, string) {
-	if x.signed.Validate() == nil { // only then is the request id fit for an answer and a log
-		p.instance = x.signed.RequestID
-	}
+	p.instance = x.named()
 	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", h.retry)
 	}

@@ -28,22 +28,25 @@ import (
 
 // world is everything around a handler, played by the test.
 type world struct {
-	t       *testing.T
-	handler *intake.Handler
-	state   *control.State
-	now     time.Time
-	publish func(msgs []uplink.Message, results []uplink.Result)
-	sent    [][]uplink.Message
-	answers []string // of the recorder
-	events  map[string]int
-	sealer  *sealer
-	cert    *x509.Certificate
-	logs    *observer.ObservedLogs
+	t          testing.TB
+	ca         *pki.Authority
+	handler    *intake.Handler
+	state      *control.State
+	now        time.Time
+	publish    func(msgs []uplink.Message, results []uplink.Result)
+	sent       [][]uplink.Message
+	answers    []string // of the recorder
+	events     map[string]int
+	signatures map[string]int // by scheme and code
+	sealer     *sealer
+	cert       *x509.Certificate
+	logs       *observer.ObservedLogs
 }
 
 func (w *world) State() *control.State           { return w.state }
 func (w *world) HeartbeatAge() time.Duration     { return 0 }
 func (w *world) Published(time.Duration)         {}
+func (w *world) Signature(scheme, code string)   { w.signatures[scheme+" "+code]++ }
 func (w *world) Events(_, s, code string, n int) { w.events[s+"/"+code] += n }
 
 func (w *world) Request(status int, code string, _ time.Duration) {
@@ -66,9 +69,9 @@ func (s *sealer) Open(text string) (keyring.Secret, error) {
 
 const secret = "a secret of the test, never told"
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{t: t, state: control.NewState(), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), events: map[string]int{}, sealer: &sealer{}, logs: logs}
+	w := &world{t: t, state: control.NewState(), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), events: map[string]int{}, signatures: map[string]int{}, sealer: &sealer{}, logs: logs}
 	w.publish = func(_ []uplink.Message, results []uplink.Result) {
 		for i := range results {
 			results[i] = uplink.Result{Status: uplink.Stored, Seq: uint64(i + 1)}
@@ -76,18 +79,12 @@ func newWorld(t *testing.T) *world {
 	}
 	w.state.Regions["eu"] = &accounts.RegionInfo{Name: "eu", Epoch: 1, Weight: 1, Ack: accounts.AckStored}
 	w.state.Tenants["acme"] = &accounts.Tenant{Name: "acme", State: accounts.Active}
-	w.state.Keys["k"] = &keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Active, Algorithms: []string{signature.Scheme}, Sealed: secret}
-	ca, err := pki.NewAuthority("test")
-	if err != nil {
+	w.state.Keys["k"] = &keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Active, Algorithms: []string{keyring.WeftV1}, Sealed: secret}
+	var err error
+	if w.ca, err = pki.NewAuthority("test"); err != nil {
 		t.Fatal(err)
 	}
-	text, _, err := ca.Issue(pki.Spec{CommonName: "c", URIs: []string{pki.Principal{Role: pki.RoleTenant, Tenant: "acme", Producer: "p"}.URI()}, Client: true, TTL: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.cert, err = pki.ParseCertificate(text); err != nil {
-		t.Fatal(err)
-	}
+	w.cert = w.issue(pki.Principal{Role: pki.RoleTenant, Tenant: "acme", Producer: "p"})
 	w.now = w.cert.NotBefore.Add(time.Minute)
 	o := w.options()
 	o.Logger = zap.New(core)
@@ -95,6 +92,19 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// issue makes a client certificate for the principal.
+func (w *world) issue(who pki.Principal) *x509.Certificate {
+	text, _, err := w.ca.Issue(pki.Spec{CommonName: "c", URIs: []string{who.URI()}, Client: true, TTL: time.Hour})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cert, err := pki.ParseCertificate(text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cert
 }
 
 func (w *world) options() intake.Options {
@@ -113,6 +123,10 @@ func (w *world) post(body string) *httptest.ResponseRecorder {
 	req.Header.Set("Content-Type", "application/json")
 	req.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{w.cert}}
 	signature.SignHTTP([]byte(secret), req, "k", "r", w.now, []byte(body))
+	return w.serve(req)
+}
+
+func (w *world) serve(req *http.Request) *httptest.ResponseRecorder {
 	res := httptest.NewRecorder()
 	w.handler.ServeHTTP(res, req)
 	return res
@@ -144,12 +158,12 @@ func TestSecretIsOpenedOnce(t *testing.T) {
 	if w.sealer.opened != 1 {
 		t.Errorf("opened %d times", w.sealer.opened)
 	}
-	w.handler.Forget(w.state)
+	w.handler.Follow(w.state)
 	w.post(w.event("e"))
 	if w.sealer.opened != 1 {
 		t.Error("a key that is still there was forgotten")
 	}
-	w.handler.Forget(control.NewState())
+	w.handler.Follow(control.NewState())
 	w.post(w.event("e"))
 	if w.sealer.opened != 2 {
 		t.Error("a key that is gone was kept")

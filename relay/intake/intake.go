@@ -9,6 +9,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,6 +43,8 @@ type Publisher interface {
 type Recorder interface {
 	// Request is called once for each answered request; code is "ok" or the problem's code.
 	Request(status int, code string, took time.Duration)
+	// Signature is called once for each request whose signature was checked; code is "ok" or the problem's code.
+	Signature(scheme, code string)
 	// Events is called for each tenant, status and code of a request's events with their number.
 	Events(tenant, status, code string, n int)
 	// Published is called once for each publish with the time until the last acknowledgement.
@@ -100,29 +103,15 @@ func (o *Options) validate() error {
 type Handler struct {
 	o         Options
 	hosts     map[string]struct{}
-	dummy     keyring.Secret // costs an unknown key as much as a known one
+	dummy     keyring.Secret // an unknown key costs as much as a known one
 	secrets   sync.Map       // kid -> *opened
-	plans     sync.Map       // tenant -> *plan
+	siblings  atomic.Pointer[map[producer][]string]
+	plans     sync.Map // tenant -> *plan
 	exchanges sync.Pool
 	events    event.Limits
 	retry     string
+
+	dummyPublic keyring.Secret // the same for Ed25519
 }
 
 var _ http.Handler = (*Handler)(nil)
-
-// Forget drops what is cached for keys and tenants that state does not hold any more. The relay calls it
-// when the control state changes; correctness does not depend on it, memory does.
-func (h *Handler) Forget(state *control.State) {
-	h.secrets.Range(func(kid, v any) bool {
-		if k := state.Keys[kid.(string)]; k == nil || k.Sealed != v.(*opened).sealed {
-			h.secrets.Delete(kid)
-		}
-		return true
-	})
-	h.plans.Range(func(tenant, _ any) bool {
-		if _, ok := state.Tenant(tenant.(string)); !ok {
-			h.plans.Delete(tenant)
-		}
-		return true
-	})
-}

@@ -21,6 +21,7 @@ const (
 	codeHeaderRepeated   = "header_repeated"
 	codeHeaderForbidden  = "header_forbidden"
 	codeSignatureMissing = "signature_missing"
+	codeSchemesMixed     = "schemes_mixed"
 	codeContentType      = "content_type"
 	codeContentEncoding  = "content_encoding"
 	codeSkew             = "timestamp_skew"

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
 )
@@ -54,34 +53,13 @@ func (h *Handler) checkHeaders(x *exchange, r *http.Request) *problem {
 			return fail(http.StatusBadRequest, codeHeaderForbidden, "a header of the request begins with Nats-: these belong to the mesh")
 		}
 	}
-	var mac string
-	for _, f := range [...]struct {
-		name string
-		to   *string
-	}{
-		{signature.KeyID, &x.signed.Kid}, {signature.Timestamp, &x.signed.Timestamp},
-		{signature.RequestID, &x.signed.RequestID}, {signature.Signature, &mac},
-	} {
-		switch vs := r.Header[f.name]; {
-		case len(vs) == 0 || len(vs) == 1 && vs[0] == "":
-			return fail(http.StatusUnauthorized, codeSignatureMissing, "the header %s is missing", f.name)
-		case len(vs) > 1:
-			return repeated(f.name, len(vs))
-		default:
-			*f.to = vs[0]
-		}
+	if p := x.readSignature(r.Header); p != nil {
+		return p
 	}
 	if p := checkContent(x, r.Header); p != nil {
 		return p
 	}
-	if err := x.signed.Validate(); err != nil {
-		status := http.StatusBadRequest
-		if fault.KindOf(err) == fault.Unauthenticated {
-			status = http.StatusUnauthorized
-		}
-		return fail(status, fault.CodeOf(err), "%s", detailOf(err))
-	}
-	return nil
+	return x.checkSigned()
 }
 
 func repeated(name string, n int) *problem {
@@ -187,8 +165,8 @@ func (h *Handler) readBody(x *exchange, r *http.Request) *problem {
 // at most twelve digits.
 func (x *exchange) skew() time.Duration {
 	var ts int64
-	for i := range len(x.signed.Timestamp) {
-		ts = ts*10 + int64(x.signed.Timestamp[i]-'0')
+	for i := range len(x.timestamp) {
+		ts = ts*10 + int64(x.timestamp[i]-'0')
 	}
 	// whole seconds on both sides, and no overflow: a Duration holds 292 years
 	const most = int64(1<<63-1) / int64(time.Second)
@@ -204,7 +182,11 @@ func (h *Handler) checkTime(x *exchange) *problem {
 	return x.checkSkew(h.o.Limits.Skew)
 }
 
+// checkSkew passes what carries no time: only the body scheme does not.
 func (x *exchange) checkSkew(limit time.Duration) *problem {
+	if x.form == formBody {
+		return nil
+	}
 	d, side := x.skew(), "behind"
 	if d < 0 {
 		d, side = -d, "ahead of"
@@ -213,5 +195,5 @@ func (x *exchange) checkSkew(limit time.Duration) *problem {
 		return nil
 	}
 	return fail(http.StatusUnauthorized, codeSkew, "%s is %d s %s this relay's clock, which says %s; at most %d s are allowed",
-		signature.Timestamp, int64(d/time.Second), side, x.now.UTC().Format(time.RFC3339), int64(limit/time.Second))
+		x.form.timestampHeader(), int64(d/time.Second), side, x.now.UTC().Format(time.RFC3339), int64(limit/time.Second))
 }

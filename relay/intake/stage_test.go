@@ -31,6 +31,7 @@ func (*surroundings) HeartbeatAge() time.Duration             { return 0 }
 func (*surroundings) Request(int, string, time.Duration)      {}
 func (*surroundings) Events(string, string, string, int)      {}
 func (*surroundings) Published(time.Duration)                 {}
+func (*surroundings) Signature(string, string)                {}
 func (*surroundings) Seal([]byte) (string, error)             { return "", nil }
 func (*surroundings) Open(string) (s keyring.Secret, _ error) { return s, nil }
 func (*surroundings) Publish(_ context.Context, _ string, _ *uplink.Stamp, _ []uplink.Message, results []uplink.Result) {
