@@ -35,6 +35,7 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	mux.Handle("POST /v1/rejoin", a.handle("hub.rejoin", a.rejoin))
 	mux.Handle("POST /v1/open", a.handle("hub.open", a.waive))
 	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
+	a.registerCertificates(mux)
 	a.server = &http.Server{
 		Handler: mux, TLSConfig: tlsc, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,

@@ -1,18 +1,18 @@
 package hub
 
 import (
+	"context"
 	"encoding/base64"
 
 	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/accounts/issuer"
 	"github.com/weft-mesh/weft/accounts/keyring"
-	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // Reissue makes a tenant's files again from the control state: the secret of its newest usable key, a fresh
 // client certificate, fresh owner credentials. What was issued before stays valid.
-func (h *Hub) Reissue(name string) (*Bundle, error) {
+func (h *Hub) Reissue(ctx context.Context, name, by string) (*Bundle, error) {
 	const op = "tenant.reissue"
 	if err := h.requireHome(op); err != nil {
 		return nil, err
@@ -34,26 +34,34 @@ func (h *Hub) Reissue(name string) (*Bundle, error) {
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	return h.bundle(key, secret, ten.tenant.Account, ten.signing)
+	return h.bundle(ctx, key, secret, owner{ten.tenant.Account, ten.signing}, by)
 }
 
-// bundle makes a tenant's files: a fresh certificate and fresh owner credentials around a key that exists.
-func (h *Hub) bundle(key *keyring.Key, secret keyring.Secret, account string, signing []byte) (*Bundle, error) {
+// owner is what the credentials of a tenant's owner are made with.
+type owner struct {
+	account string
+	signing []byte
+}
+
+// bundle makes a tenant's files: a fresh certificate, which is put on record, and fresh owner credentials around a
+// key that exists.
+func (h *Hub) bundle(ctx context.Context, key *keyring.Key, secret keyring.Secret, o owner, by string) (*Bundle, error) {
 	const op = "tenant.bundle"
 	name := key.Tenant
-	cert, certKey, err := h.opts.Identity.Home.CA.Issue(pki.Spec{
-		CommonName: name, URIs: []string{pki.Principal{Role: pki.RoleTenant, Tenant: name, Producer: key.Producer}.URI()}, Client: true, TTL: clientTTL,
-	})
+	cert, certKey, err := h.opts.Identity.Home.CA.Issue(clientSpec(name, key.Producer, maxCertificateTTL))
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	token, seed, err := issuer.User(issuer.UserSpec{Name: name + "-owner", Permissions: grant.Owner(), Account: account, SigningSeed: signing})
+	token, seed, err := issuer.User(issuer.UserSpec{Name: name + "-owner", Permissions: grant.Owner(), Account: o.account, SigningSeed: o.signing})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
 	creds, err := issuer.FormatCreds(token, seed)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
+	}
+	if _, err := h.recordCertificate(ctx, cert, name, key.Producer, by); err != nil {
+		return nil, err
 	}
 	return &Bundle{
 		Tenant: name, Kid: key.Kid, Secret: base64.StdEncoding.EncodeToString(secret.Bytes()),

@@ -38,7 +38,6 @@ type Bundle struct {
 
 const (
 	secretBytes = 32
-	clientTTL   = 30 * 24 * time.Hour
 	// readyWait bounds how long AddTenant waits for the other regions.
 	readyWait = 15 * time.Second
 )
@@ -70,7 +69,7 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	bundle, err := h.bundle(key, secret, tenant.Account, signing.Bytes())
+	bundle, err := h.bundle(ctx, key, secret, owner{tenant.Account, signing.Bytes()}, by)
 	if err != nil {
 		return nil, err
 	}

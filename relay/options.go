@@ -57,6 +57,7 @@ type Options struct {
 	// for another host is refused. Empty: the listen address and the certificate's names, with the port.
 	Hosts   []string
 	TLS     *tls.Config // with the relay's certificate and, in ClientCAs, the tenants' authority
+	Clients Clients     // nil: a certificate is accepted unless the control state says that it is revoked
 	Control Control
 	// Connect opens a connection in a tenant's account, as uplink.Connect describes.
 	Connect    func(ctx context.Context, tenant string) (*nats.Conn, error)

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/accounts/revocation"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
@@ -29,6 +30,7 @@ type Relay struct {
 	handler  *intake.Handler
 	door     *door
 	pool     *uplink.Pool
+	conns    *connections
 	tokens   *token.Verifier // nil without issuers
 	undo     func()          // unregisters the metrics
 
@@ -46,7 +48,12 @@ func New(o Options) (*Relay, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if o.Clients == nil {
+		o.Clients = revocation.New(o.Now)
+	}
+	o.Clients.Follow(o.Control.State())
 	r := &Relay{o: o, quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
+	r.conns = &connections{clients: o.Clients, log: o.Logger, now: o.Now, open: map[net.Conn]*connection{}}
 	if err := r.assemble(); err != nil {
 		r.release()
 		return nil, err
@@ -86,7 +93,7 @@ func (r *Relay) assemble() (err error) {
 	limits := intake.DefaultLimits()
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
 	in := intake.Options{
-		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Sealer: r.o.Sealer,
+		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Client: r.conns.check, Sealer: r.o.Sealer,
 		Limits: limits, Recorder: m, Logger: r.o.Logger, Now: r.o.Now,
 	}
 	if r.tokens != nil {
@@ -120,13 +127,15 @@ func (r *Relay) newServer() *http.Server {
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
 	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
 	conf.NextProtos = []string{"h2", "http/1.1"}
-	conf.VerifyConnection = chain(conf.VerifyConnection, verifyClient)
+	conf.VerifyConnection = chain(conf.VerifyConnection, r.o.Clients.VerifyConnection)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
 		Handler:           r.door,
 		TLSConfig:         conf,
+		ConnContext:       r.conns.context,
+		ConnState:         r.conns.state,
 		Protocols:         protocols,
 		ReadHeaderTimeout: l.ReadTimeout,
 		ReadTimeout:       l.ReadTimeout,
@@ -137,14 +146,6 @@ func (r *Relay) newServer() *http.Server {
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: l.Streams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog:       log.New(serverLog{r.o.Logger}, "", 0),
 	}
-}
-
-// verifyClient runs on every connection, resumed ones too, for which the certificate hooks do not run.
-func verifyClient(s tls.ConnectionState) error {
-	if len(s.PeerCertificates) == 0 || len(s.VerifiedChains) == 0 {
-		return errors.New("the client's certificate is not verified")
-	}
-	return nil
 }
 
 func chain(a, b func(tls.ConnectionState) error) func(tls.ConnectionState) error {
@@ -158,7 +159,7 @@ func chain(a, b func(tls.ConnectionState) error) func(tls.ConnectionState) error
 type serverLog struct{ log *zap.Logger }
 
 func (l serverLog) Write(b []byte) (int, error) {
-	l.log.Debug("connection failed", zap.ByteString("reason", b[:min(len(b), 300)]))
+	l.log.Debug("connection failed", zap.String("reason", string(b[:min(len(b), 300)])))
 	return len(b), nil
 }
 
@@ -241,8 +242,11 @@ func (r *Relay) Start() error {
 	return nil
 }
 
-// watch opens what is new and drops what belongs to tenants and keys that are gone, at every change of the control state.
+// watch opens what is new and drops what belongs to tenants, keys and certificates that are gone, at every change of
+// the control state, and looks at the open connections every now and then.
 func (r *Relay) watch() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
 	for {
 		changed := r.o.Control.Changed()
 		state := r.o.Control.State()
@@ -255,10 +259,16 @@ func (r *Relay) watch() {
 		if r.tokens != nil {
 			r.tokens.Retain(serves)
 		}
-		select {
-		case <-changed:
-		case <-r.quit:
-			return
+		r.o.Clients.Follow(state)
+		for same := true; same; {
+			r.conns.look()
+			select {
+			case <-changed:
+				same = false
+			case <-tick.C:
+			case <-r.quit:
+				return
+			}
 		}
 	}
 }

@@ -79,6 +79,9 @@ func (c *fakeControl) change(f func(*control.State)) {
 	for k, v := range c.state.Regions {
 		next.Regions[k] = v
 	}
+	for k, v := range c.state.Certificates {
+		next.Certificates[k] = v
+	}
 	f(next)
 	c.state = next
 	close(c.changed)

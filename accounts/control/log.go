@@ -339,6 +339,7 @@ func (f *folder) publish(seq uint64) {
 	l := f.log
 	f.published = l.opts.Now()
 	if f.dirty {
+		f.work.prune(f.published)
 		l.state.Store(f.work.clone())
 	}
 	l.mu.Lock()

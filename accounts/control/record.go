@@ -21,6 +21,8 @@ const (
 	KindRoutes Kind = "routes" // id: tenant name
 	KindRegion Kind = "region" // id: region name
 	KindStatus Kind = "status" // id: tenant.region
+	// KindCertificate has the id that Certificate.ID says.
+	KindCertificate Kind = "certificate"
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -74,11 +76,13 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Regions[r.ID] = v
 	case *accounts.TenantStatus:
 		s.Status[StatusKey(v.Tenant, v.Region)] = v
+	case *accounts.Certificate:
+		s.Certificates[r.ID] = v
 	}
 	return Won, nil
 }
 
-// outranks decides between a new value and the present one. Tenants and keys only move forward:
+// outranks decides between a new value and the present one. Tenants, keys and certificates only move forward:
 // removed and revoked win whatever the clocks say. The rest is last writer wins.
 func (s *State) outranks(v any, next, have stamp, id string) bool {
 	switch v := v.(type) {
@@ -93,6 +97,10 @@ func (s *State) outranks(v any, next, have stamp, id string) bool {
 		}
 		if v.State.Rank() != old.State.Rank() {
 			return v.State.Rank() > old.State.Rank()
+		}
+	case *accounts.Certificate:
+		if a, b := v.State.Rank(), s.Certificates[id].State.Rank(); a != b { // before all else: nothing makes a revocation undone
+			return a > b
 		}
 	case *accounts.RegionInfo:
 		if old := s.Regions[id]; v.Epoch != old.Epoch { // an epoch is never taken back
@@ -131,6 +139,9 @@ func decode(r *Record) (any, error) {
 	case KindStatus:
 		t := new(accounts.TenantStatus)
 		v, name = t, func() string { return t.Tenant + "." + t.Region }
+	case KindCertificate:
+		c := new(accounts.Certificate)
+		v, name = c, func() string { return c.ID() }
 	default:
 		return nil, fmt.Errorf("%w %q", errUnknownKind, r.Kind)
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -24,7 +25,7 @@ func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Cl
 func anyRecord(t *rapid.T) *Record {
 	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
 	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
-	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	switch rapid.IntRange(0, 4).Draw(t, "kind") {
 	case 0:
 		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
 		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
@@ -35,6 +36,10 @@ func anyRecord(t *rapid.T) *Record {
 		return record(t, KindKey, "k-1", origin, clock, keyring.Key{Kid: "k-1", Tenant: tenant, State: state})
 	case 2:
 		return record(t, KindRegion, "eu", origin, clock, accounts.RegionInfo{Name: "eu", Epoch: rapid.IntRange(1, 3).Draw(t, "epoch")})
+	case 3:
+		state := rapid.SampledFrom([]accounts.CertificateState{accounts.CertificateIssued, accounts.CertificateRevoked, "unknown"}).Draw(t, "state")
+		tenant := rapid.SampledFrom([]string{"acme", "globex"}).Draw(t, "tenant")
+		return record(t, KindCertificate, "aa.1f", origin, clock, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: tenant, State: state})
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}
@@ -85,6 +90,14 @@ func TestForwardOnly(t *testing.T) {
 			},
 			func(s *State) bool { return s.Keys["k"].State == keyring.Revoked },
 		},
+		"a revoked certificate stays revoked, whoever says otherwise": {
+			[]*Record{
+				record(t, KindCertificate, "aa.1f", "eu_1", early, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: "acme", State: accounts.CertificateRevoked}),
+				record(t, KindCertificate, "aa.1f", "us_1", late, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: "acme", State: accounts.CertificateIssued}),
+				record(t, KindCertificate, "aa.1f", "us_1", late, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: "aaaa", State: "unknown"}),
+			},
+			func(s *State) bool { return s.Certificates["aa.1f"].State == accounts.CertificateRevoked },
+		},
 		"an epoch is never taken back": {
 			[]*Record{
 				record(t, KindRegion, "eu", "eu_2", early, accounts.RegionInfo{Name: "eu", Epoch: 2}),
@@ -110,6 +123,7 @@ func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
 	s := NewState()
 	for name, r := range map[string]*Record{
 		"other id":     record(t, KindTenant, "acme", "eu_1", Clock{Wall: 1}, accounts.Tenant{Name: "globex"}),
+		"other issuer": record(t, KindCertificate, "aa.1f", "eu_1", Clock{Wall: 1}, accounts.Certificate{Issuer: "bb", Serial: "1f"}),
 		"unknown kind": record(t, "spell", "acme", "eu_1", Clock{Wall: 1}, map[string]string{}),
 		"no object":    {Kind: KindTenant, ID: "acme", Origin: "eu_1", Body: json.RawMessage(`[]`)},
 	} {
@@ -117,7 +131,18 @@ func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
 			t.Errorf("%s was merged", name)
 		}
 	}
-	if len(s.Tenants)+len(s.clocks) > 0 {
+	if len(s.Tenants)+len(s.Certificates)+len(s.clocks) > 0 {
 		t.Errorf("a refused record left a trace: %+v", s)
+	}
+}
+
+func TestCertificatesAreForgottenLongAfterTheirEnd(t *testing.T) {
+	end := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := fold(t, []*Record{record(t, KindCertificate, "aa.1f", "eu_1", Clock{Wall: 1}, accounts.Certificate{Issuer: "aa", Serial: "1f", NotAfter: end})})
+	if s.prune(end.Add(keepCertificates)); s.Len() != 1 || len(s.Certificates) != 1 {
+		t.Error("forgotten too early")
+	}
+	if s.prune(end.Add(keepCertificates + 1)); s.Len() != 0 || len(s.Certificates) != 0 {
+		t.Error("kept for ever")
 	}
 }

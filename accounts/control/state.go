@@ -1,4 +1,4 @@
-// Package control is weft's control state: tenants, keys, routes and regions as records in the CONTROL
+// Package control is weft's control state: tenants, keys, certificates, routes and regions as records in the CONTROL
 // stream, written in any region, replicated like events, and folded into memory by every process.
 //
 // Hubs write and read it, relays read it. A Log follows the stream of its own region and publishes
@@ -24,6 +24,8 @@ type State struct {
 	Routes  map[string]*accounts.Routes       // by tenant
 	Regions map[string]*accounts.RegionInfo   // by region
 	Status  map[string]*accounts.TenantStatus // by "tenant/region"
+	// Certificates are the tenants' client certificates by Certificate.ID, for keepCertificates after they ran out.
+	Certificates map[string]*accounts.Certificate
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -36,7 +38,10 @@ func NewState() *State {
 		Routes:  map[string]*accounts.Routes{},
 		Regions: map[string]*accounts.RegionInfo{},
 		Status:  map[string]*accounts.TenantStatus{},
-		clocks:  map[string]stamp{},
+
+		Certificates: map[string]*accounts.Certificate{},
+
+		clocks: map[string]stamp{},
 	}
 }
 
@@ -44,7 +49,7 @@ func NewState() *State {
 func (s *State) clone() *State {
 	return &State{
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
-		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), clocks: maps.Clone(s.clocks),
+		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates), clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -84,6 +89,33 @@ func (s *State) TenantKeys(tenant string) []*keyring.Key {
 	return out
 }
 
+// TenantCertificates lists a tenant's certificates, the newest first.
+func (s *State) TenantCertificates(tenant string) []*accounts.Certificate {
+	out := []*accounts.Certificate{}
+	for _, c := range s.Certificates {
+		if c.Tenant == tenant {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b *accounts.Certificate) int {
+		return cmp.Or(b.IssuedAt.Compare(a.IssuedAt), cmp.Compare(a.Serial, b.Serial))
+	})
+	return out
+}
+
+// keepCertificates is how long a certificate that ran out stays in the state: it is refused for its age then.
+const keepCertificates = 7 * 24 * time.Hour
+
+// prune forgets certificates that ran out long ago. Their records come and go again when the log is read anew.
+func (s *State) prune(now time.Time) {
+	for id, c := range s.Certificates {
+		if now.Sub(c.NotAfter) > keepCertificates {
+			delete(s.Certificates, id)
+			delete(s.clocks, string(KindCertificate)+"/"+id)
+		}
+	}
+}
+
 // Written is one value that holds, with what it is the value of.
 type Written struct {
 	Kind  Kind
@@ -114,6 +146,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 		case KindStatus:
 			tenant, at, _ := strings.Cut(id, ".")
 			w.Value = s.Status[StatusKey(tenant, at)]
+		case KindCertificate:
+			w.Value = s.Certificates[id]
 		}
 		out = append(out, w)
 	}

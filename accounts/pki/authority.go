@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -132,9 +133,21 @@ func (a *Authority) KeyPEM() keyring.Secret { return encodeKey(a.key) }
 
 // Issue makes a key pair and a certificate for it. A certificate never outlives its authority.
 func (a *Authority) Issue(s Spec) (certPEM, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fault.Wrap("certificate.issue", fault.Internal, err)
+	}
+	if certPEM, err = a.certify(s, &key.PublicKey); err != nil {
+		return nil, nil, err
+	}
+	return certPEM, encodeKey(key), nil
+}
+
+// certify makes a certificate for a key.
+func (a *Authority) certify(s Spec, public crypto.PublicKey) ([]byte, error) {
 	const op = "certificate.issue"
 	if s.TTL <= 0 || !s.Server && !s.Client {
-		return nil, nil, fault.New(op, fault.Invalid, "certificate_malformed", "certificate %q needs a time to live and a usage", s.CommonName)
+		return nil, fault.New(op, fault.Invalid, "certificate_malformed", "certificate %q needs a time to live and a usage", s.CommonName)
 	}
 	now := a.now()
 	template := &x509.Certificate{
@@ -155,19 +168,15 @@ func (a *Authority) Issue(s Spec) (certPEM, keyPEM []byte, err error) {
 	for _, raw := range s.URIs {
 		u, err := url.Parse(raw)
 		if err != nil {
-			return nil, nil, fault.New(op, fault.Invalid, "certificate_malformed", "certificate %q: %q is not a URI", s.CommonName, raw)
+			return nil, fault.New(op, fault.Invalid, "certificate_malformed", "certificate %q: %q is not a URI", s.CommonName, raw)
 		}
 		template.URIs = append(template.URIs, u)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
 	if err != nil {
-		return nil, nil, fault.Wrap(op, fault.Internal, err)
+		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, nil, fault.Wrap(op, fault.Internal, err)
-	}
-	return encode("CERTIFICATE", der), encodeKey(key), nil
+	return encode("CERTIFICATE", der), nil
 }
 
 // ParseCertificate reads the first certificate of a PEM text.

@@ -79,7 +79,7 @@ func newTenantCommand() *cobra.Command {
 		Short: "Add, list and remove tenants of a running mesh",
 	}
 	a.register(cmd)
-	cmd.AddCommand(newTenantAdd(&a), newTenantList(&a), newTenantRoutes(&a), newTenantRemove(&a))
+	cmd.AddCommand(newTenantAdd(&a), newTenantList(&a), newTenantRoutes(&a), newTenantRemove(&a), newTenantCert(&a))
 	return cmd
 }
 

@@ -128,6 +128,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // must stand: nothing costly before the cheap ones, nothing about clocks before the signature proved
 // whose clock it is.
 func (h *Handler) admit(x *exchange, r *http.Request) *problem {
+	if p := h.checkClient(r); p != nil {
+		return p
+	}
 	if p := h.checkTarget(x, r); p != nil {
 		return p
 	}

@@ -76,12 +76,15 @@ type Options struct {
 	Hosts     []string // "host:port" or "host", lower case: what the Host of a request may be
 	Control   Control
 	Publisher Publisher
-	Sealer    keyring.Sealer
-	Tokens    Tokens // nil: no issuer is configured, and a request with a token is refused
-	Limits    Limits
-	Recorder  Recorder
-	Logger    *zap.Logger
-	Now       func() time.Time
+	// Client says whether the certificate of a request's connection is still accepted: nil, or an Unauthenticated
+	// fault with the code of the answer. Without it nothing is asked.
+	Client   func(r *http.Request) error
+	Sealer   keyring.Sealer
+	Tokens   Tokens // nil: no issuer is configured, and a request with a token is refused
+	Limits   Limits
+	Recorder Recorder
+	Logger   *zap.Logger
+	Now      func() time.Time
 }
 
 func (o *Options) validate() error {

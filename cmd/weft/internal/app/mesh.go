@@ -322,7 +322,7 @@ func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
 	for _, t := range m.home().State().ActiveTenants() {
 		entry, ok := bundleFiles(m.opts.Data, t.Name)
 		if !ok {
-			b, err := m.home().Reissue(t.Name)
+			b, err := m.home().Reissue(ctx, t.Name, "weft up")
 			if err != nil {
 				m.say("tenant %s: its files cannot be made again: %v", t.Name, err)
 				continue
