@@ -2,8 +2,11 @@ package token_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,6 +245,59 @@ func TestFloodOfKids(t *testing.T) {
 	}
 }
 
+// Keys come from whom the configured authorities vouch for, or not at all.
+func TestImpostorHasNoKeys(t *testing.T) {
+	r := newReal(t, func(i *token.Issuer, o *token.Options) { i.RootCAs, o.Wait = x509.NewCertPool(), 300*time.Millisecond })
+	raw := r.token()
+	poll(t, func() string {
+		if r.verifier.Status()[0].Failures == 0 {
+			return "no read failed"
+		}
+		return ""
+	})
+	if code := r.verify(raw); code != token.CodeUnreachable {
+		t.Errorf("code %q", code)
+	}
+	if n, err := r.issuer.Reads(); err != nil || n != 0 {
+		t.Errorf("%d key sets were taken from an impostor, %v", n, err)
+	}
+}
+
+// While an issuer is slow, no more than a bounded number of requests is held for it; the others are told to
+// come again, and tokens of known keys pass.
+func TestSlowIssuerHoldsFew(t *testing.T) {
+	const all, most = 400, 128
+	r := newReal(t, func(i *token.Issuer, o *token.Options) { o.Wait, o.Fetch = 3*time.Second, time.Minute })
+	good := r.token()
+	r.becomes(good, "")
+	r.must(r.issuer.Mode(issuertest.Slow))
+	r.ahead.Store(int64(time.Second)) // beyond the throttle
+	begin, answers := time.Now(), make(chan time.Duration, all)
+	for n := range all {
+		go func() {
+			if code := r.verify(withKid(good, fmt.Sprint("made-up-", n))); code != token.CodeKeyPending {
+				t.Errorf("code %q", code)
+			}
+			answers <- time.Since(begin)
+		}()
+	}
+	held := 0
+	for n := range all {
+		took := <-answers
+		if took > 2*time.Second {
+			held++
+		}
+		if n == 0 {
+			if code := r.verify(good); code != "" {
+				t.Errorf("a known key while others wait: %s", code)
+			}
+		}
+	}
+	if held == 0 || held > most {
+		t.Errorf("%d of %d requests were held, want 1 to %d", held, all, most)
+	}
+}
+
 // What is no key set changes nothing; an empty set is the issuer's word.
 func TestBadAnswers(t *testing.T) {
 	r := newReal(t, func(i *token.Issuer, o *token.Options) {
@@ -273,6 +329,27 @@ func TestBadAnswers(t *testing.T) {
 	r.becomes(raw, token.CodeKeyUnknown)
 	r.must(r.issuer.Mode(issuertest.Well))
 	r.becomes(raw, "")
+}
+
+// Whoever is refused finds the code in the documentation.
+func TestCodesAreDocumented(t *testing.T) {
+	source, err := os.ReadFile("verify.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../deploy/docs/tokens.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`Code\w+ += "(\w+)"`).FindAllSubmatch(source, -1)
+	if len(codes) < 16 {
+		t.Fatalf("%d codes are found, there are more", len(codes))
+	}
+	for _, c := range codes {
+		if !strings.Contains(string(doc), "| `"+string(c[1])+"` |") {
+			t.Errorf("tokens.md says nothing about %s", c[1])
+		}
+	}
 }
 
 func TestStopDoesNotWaitForASlowIssuer(t *testing.T) {

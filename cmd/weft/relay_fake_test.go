@@ -86,6 +86,7 @@ type fakeRelay struct {
 	stored   map[string][]byte
 	order    []string
 	requests [][]string
+	tokens   []string // Authorization, as it came
 }
 
 func newFakeRelay(t *testing.T) *fakeRelay {
@@ -169,7 +170,7 @@ func (f *fakeRelay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	n := len(f.requests)
-	f.requests = append(f.requests, ids)
+	f.requests, f.tokens = append(f.requests, ids), append(f.tokens, r.Header.Get("Authorization"))
 	f.mu.Unlock()
 	if f.enter != nil {
 		f.enter(n, ids)

@@ -39,6 +39,7 @@ type fake struct {
 	order    []string
 	requests []string // request ids
 	types    []string // content types
+	tokens   []string // Authorization, as it came
 }
 
 func newFake(t testing.TB, script ...step) *fake {
@@ -67,6 +68,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.requests, f.types = append(f.requests, signed.RequestID), append(f.types, signed.ContentType)
+	f.tokens = append(f.tokens, r.Header.Get("Authorization"))
 	lines := [][]byte{body}
 	if signed.ContentType == "application/x-ndjson" {
 		lines = slices.Collect(bytes.Lines(body))

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -92,7 +93,7 @@ func serve(dir, listen string) error {
 		defer s.mu.Unlock()
 		_, _ = io.WriteString(w, strconv.Itoa(s.reads))
 	})
-	h := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second,
+	h := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}}
 	go func() { // the issuer ends with the test that started it
 		_, _ = io.Copy(io.Discard, os.Stdin)

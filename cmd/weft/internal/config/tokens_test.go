@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -40,6 +41,18 @@ func TestTokenIssuers(t *testing.T) {
 			t.Errorf("there is a flag --%s", f.Name)
 		}
 	})
+}
+
+func TestTokenKeysAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../../../deploy/docs/tokens.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range reflect.TypeFor[Issuer]().Fields() {
+		if key := field.Tag.Get("mapstructure"); !strings.Contains(string(doc), "`"+key+"`") {
+			t.Errorf("tokens.md says nothing about %s", key)
+		}
+	}
 }
 
 func TestTokenIssuerProblems(t *testing.T) {
