@@ -136,16 +136,19 @@ func (h *Hub) withDefaults(l accounts.Limits) accounts.Limits {
 func (h *Hub) checkCapacity(spec *TenantSpec) error {
 	in := streams.CapacityInput{
 		Store: h.broker.MaxStore(), Servers: h.opts.servers(), Replicas: h.opts.replicas(),
-		Accounts: []streams.AccountCapacity{{Name: spec.Name, DiskBytes: spec.Limits.DiskBytes, Streams: 1}},
+		Accounts: []streams.AccountCapacity{{Name: spec.Name, DiskBytes: spec.Limits.DiskBytes, Streams: tenantStreams}},
 	}
 	for _, t := range h.state.State().ActiveTenants() {
-		in.Accounts = append(in.Accounts, streams.AccountCapacity{Name: t.Name, DiskBytes: t.Limits.DiskBytes, Streams: 1})
+		in.Accounts = append(in.Accounts, streams.AccountCapacity{Name: t.Name, DiskBytes: t.Limits.DiskBytes, Streams: tenantStreams})
 	}
 	if problems := streams.CheckCapacity(in); len(problems) > 0 {
 		return fault.New("tenant.add", fault.Limited, "capacity", "%s", problems[0].String())
 	}
 	return nil
 }
+
+// tenantStreams is how many streams a tenant has in each region: EVENTS and REJECTS.
+const tenantStreams = 2
 
 // newAccount makes the tenant's record and the seed that signs its account's users.
 func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, keyring.Secret, error) {

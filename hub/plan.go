@@ -31,9 +31,9 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 	}
 	only := r.URL.Query().Get("tenant")
 	out := []StreamPlan{}
-	run := func(name string, s *session, want jetstream.StreamConfig) error {
+	run := func(name string, s *session, want ...jetstream.StreamConfig) error {
 		h.edit.Lock()
-		p, err := do(r.Context(), s.js, []jetstream.StreamConfig{want})
+		p, err := do(r.Context(), s.js, want)
 		h.edit.Unlock()
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 			continue
 		}
 		found = true
-		if err := run(t.Name, ten.openSession(), h.eventsConfig(t)); err != nil {
+		if err := run(t.Name, ten.openSession(), h.eventsConfig(t), h.rejectsConfig(t)); err != nil {
 			return nil, err
 		}
 	}

@@ -27,6 +27,7 @@ type tenancy struct {
 	links   *linkSet
 	live    atomic.Pointer[session]
 	stream  bool          // EVENTS exists here
+	rejects bool          // REJECTS exists here; of the reconcile loop alone
 	maxAge  time.Duration // of EVENTS as it was applied last; routes may change it
 	problem string        // why the tenant is not ready here, or ""
 	watch   watched
@@ -158,6 +159,9 @@ func (h *Hub) setLinks() error {
 // settle opens the tenant's session and makes its stream, and records how that went.
 func (h *Hub) settle(ctx context.Context, t *tenancy) {
 	err := h.makeStream(ctx, t)
+	if err == nil {
+		err = h.makeRejects(ctx, t)
+	}
 	problem := ""
 	if err != nil {
 		problem = err.Error()

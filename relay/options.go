@@ -19,6 +19,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
+	"github.com/weft-mesh/weft/relay/reject"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -64,6 +65,7 @@ type Options struct {
 	Sealer     keyring.Sealer // opens the secrets of keys
 	Issuers    []token.Issuer // of access tokens; none: requests with a token are refused
 	Limits     Limits
+	Rejects    reject.Limits // what the account of refusals may cost
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept and not published
 	Now        func() time.Time
@@ -79,8 +81,9 @@ func DefaultOptions() Options {
 			ReadTimeout: 5 * time.Second, IdleTimeout: time.Minute,
 			Window: up.Window, AckTimeout: up.AckTimeout, DigestTimeout: up.DigestTimeout, RemoteTimeout: up.RemoteTimeout,
 		},
-		Logger: zap.NewNop(),
-		Now:    time.Now,
+		Rejects: reject.DefaultLimits(),
+		Logger:  zap.NewNop(),
+		Now:     time.Now,
 	}
 }
 

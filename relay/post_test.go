@@ -45,6 +45,8 @@ type answer struct {
 	Status                              any
 	Region, Stream, Ack                 string
 	Seq                                 uint64
+	SkewS                               *int64 `json:"skew_s"`
+	MaxSkewS                            int64  `json:"max_skew_s"`
 	Errors                              []struct {
 		Index                 int
 		Pointer, Code, Detail string

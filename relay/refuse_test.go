@@ -172,7 +172,7 @@ func (r *rig) addBadKeys() {
 }
 
 func TestBadInputIsRefusedAndNothingStored(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(o *relayOptions) { o.Rejects.LineBurst = 1000 })
 	r.addBadKeys()
 	for _, http1 := range []bool{false, true} {
 		for _, c := range slices.Concat(badRequests(), badSignatures(), badEvents()) {

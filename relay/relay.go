@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/revocation"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/intake"
+	"github.com/weft-mesh/weft/relay/reject"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -31,6 +32,7 @@ type Relay struct {
 	door     *door
 	pool     *uplink.Pool
 	conns    *connections
+	rejects  *reject.Log
 	tokens   *token.Verifier // nil without issuers
 	undo     func()          // unregisters the metrics
 
@@ -86,6 +88,11 @@ func (r *Relay) assemble() (err error) {
 		return fault.Wrap(op, fault.Invalid, err)
 	}
 	r.undo = undo
+	if r.rejects, err = reject.New(reject.Options{
+		Region: r.o.Origin, Relay: r.o.ID, Connect: r.pool.Conn, Limits: r.o.Rejects, Logger: r.o.Logger, Registerer: r.o.Registerer, Now: r.o.Now,
+	}); err != nil {
+		return err
+	}
 	hosts, err := r.hosts()
 	if err != nil {
 		return err
@@ -94,7 +101,7 @@ func (r *Relay) assemble() (err error) {
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
 	in := intake.Options{
 		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Client: r.conns.check, Sealer: r.o.Sealer,
-		Limits: limits, Recorder: m, Logger: r.o.Logger, Now: r.o.Now,
+		Limits: limits, Recorder: m, Refusals: r.rejects, Logger: r.o.Logger, Now: r.o.Now,
 	}
 	if r.tokens != nil {
 		in.Tokens = r.tokens
@@ -110,6 +117,11 @@ func (r *Relay) assemble() (err error) {
 func (r *Relay) release() {
 	if r.listener != nil {
 		_ = r.listener.Close()
+	}
+	if r.rejects != nil { // over the pool's connections
+		ctx, cancel := context.WithTimeout(context.Background(), r.o.Rejects.Timeout)
+		r.rejects.Stop(ctx)
+		cancel()
 	}
 	if r.pool != nil {
 		r.pool.Close()
@@ -256,6 +268,7 @@ func (r *Relay) watch() {
 			return ok && t.In(r.o.Origin)
 		}
 		r.pool.Retain(serves)
+		r.rejects.Retain(serves)
 		if r.tokens != nil {
 			r.tokens.Retain(serves)
 		}

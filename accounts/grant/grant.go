@@ -34,8 +34,8 @@ type Permissions struct {
 // domain's name to it before they look at permissions, so that form is allowed and denied alike.
 const localAPI = "$JS.API."
 
-// Owner is a tenant's owner: creates, inspects and consumes any durable on EVENTS, reads single messages,
-// publishes no event and changes no stream.
+// Owner is a tenant's owner: creates, inspects and consumes any durable on EVENTS, reads single messages and
+// the log of refusals, publishes no event and changes no stream.
 func Owner() Permissions {
 	const s = subject.EventsStream
 	return Permissions{
@@ -46,19 +46,30 @@ func Owner() Permissions {
 			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
 			api("CONSUMER.PAUSE."+s+".*", "CONSUMER.UNPIN."+s+".*", "CONSUMER.RESET."+s+".*"),
 			acks(s, "*"),
+			rejectsReader(),
 		),
 		Subscribe: []string{"_INBOX.>", "_INB.>"},
 	}
 }
 
-// Relay is a relay in a tenant's account: publishes events to every region, asks for the digests of
-// originals and whether another region has an event. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
+// rejectsReader reads the log of refusals through consumers of its own.
+func rejectsReader() []string {
+	const s = subject.RejectsStream
+	return slices.Concat(
+		api("STREAM.INFO."+s, "STREAM.MSG.GET."+s, "DIRECT.GET."+s, "DIRECT.GET."+s+".>"),
+		api("CONSUMER.CREATE."+s+".>", "CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
+		acks(s, "*"),
+	)
+}
+
+// Relay is a relay in a tenant's account: publishes events to every region, writes what was refused into its
+// own region's log, asks for the digests of originals and whether another region has an event. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
 func Relay(region, relayID string) Permissions {
 	if !ValidID(relayID) {
 		return Permissions{}
 	}
 	return Permissions{
-		Publish:   []string{"evt.*.*.*.*.>", digestAnywhere, remoteAnywhere},
+		Publish:   []string{"evt.*.*.*.*.>", subject.RejectsOf(region), digestAnywhere, remoteAnywhere},
 		Subscribe: []string{RelayInbox(region, relayID) + ".>"},
 	}
 }

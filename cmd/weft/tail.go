@@ -104,8 +104,17 @@ func parseFrom(s string, now time.Time) (consumers.From, error) {
 		}
 		return consumers.FromSequence(n), nil
 	}
+	t, err := parseWhen(s, now)
+	if err != nil {
+		return consumers.From{}, errors.New("must be all, new, an RFC 3339 time, a duration such as 15m or 7d, or seq:N")
+	}
+	return consumers.FromTime(t), nil
+}
+
+// parseWhen reads an RFC 3339 time or how long ago it was: 15m, 7d.
+func parseWhen(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return consumers.FromTime(t), nil
+		return t, nil
 	}
 	ago, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
@@ -114,9 +123,9 @@ func parseFrom(s string, now time.Time) (consumers.From, error) {
 		ago = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || ago < 0 {
-		return consumers.From{}, errors.New("must be all, new, an RFC 3339 time, a duration such as 15m or 7d, or seq:N")
+		return time.Time{}, errors.New("must be an RFC 3339 time or a duration such as 15m or 7d")
 	}
-	return consumers.FromTime(now.Add(-ago)), nil
+	return now.Add(-ago), nil
 }
 
 // target completes the addresses from mesh.json.

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"go.uber.org/zap"
-
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -187,7 +185,7 @@ func (h *Handler) answerBatch(w http.ResponseWriter, x *exchange) (int, string) 
 	return http.StatusOK, codeOK
 }
 
-// count records the outcomes, one call for each status and code, and logs every id taken by two contents.
+// count records the outcomes, one call for each status and code.
 func (h *Handler) count(x *exchange) {
 	type class struct {
 		status status
@@ -207,12 +205,13 @@ func (h *Handler) count(x *exchange) {
 			classes, numbers = append(classes, c), append(numbers, 0)
 		}
 		numbers[at]++
-		if c.code == uplink.CodeEventIDConflict {
-			h.o.Logger.Warn("an event id is taken by other content", zap.String("tenant", x.caller.tenant.Name),
-				zap.String("kid", x.signed.Kid), zap.String("request_id", x.signed.RequestID), zap.String("event_id", o.eventID))
-		}
 	}
+	records := recordsPerRequest
 	for i, c := range classes {
 		h.o.Recorder.Events(x.caller.tenant.Name, string(c.status), c.code, numbers[i])
+		if c.status == statusRejected || c.status == statusUnavailable {
+			records = h.noteEvents(x, c.code, numbers[i], records)
+		}
 	}
+	x.noted = true
 }

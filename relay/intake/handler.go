@@ -25,6 +25,9 @@ func New(o Options) (*Handler, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if o.Refusals == nil {
+		o.Refusals = noAccount{}
+	}
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, fault.Wrap("intake.new", fault.Internal, err)
@@ -55,6 +58,10 @@ type exchange struct {
 	webhookID string
 	mac       string // the header that holds the signature
 	content   []byte // what formWebhook signs
+
+	request *http.Request
+	single  bool // the body is one event, not a batch
+	noted   bool // its refused events are in the account of refusals
 
 	body     []byte
 	decoded  []event.Result
@@ -90,6 +97,7 @@ func (h *Handler) exchange() *exchange {
 func (h *Handler) recycle(x *exchange) {
 	x.state, x.form, x.signed, x.caller, x.guard, x.all = nil, formWeft, signature.Request{}, caller{}, guardKey{}, false
 	x.timestamp, x.webhookID, x.mac = "", "", ""
+	x.request, x.single, x.noted = nil, false, false
 	clear(x.decoded)
 	clear(x.outcomes)
 	clear(x.routes)
@@ -104,6 +112,7 @@ func (h *Handler) recycle(x *exchange) {
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := h.exchange()
+	x.request = r
 	start := x.now
 	status, code := http.StatusInternalServerError, codeInternal
 	defer func() {
@@ -149,7 +158,9 @@ func (h *Handler) admit(x *exchange, r *http.Request) *problem {
 	if p := h.authenticate(x, r); p != nil {
 		return p
 	}
-	if p := checkIdentity(x, r); p != nil {
+	p := checkIdentity(x, r)
+	h.measure(x)
+	if p != nil {
 		return p
 	}
 	if p := h.checkToken(x, r); p != nil {
@@ -161,6 +172,7 @@ func (h *Handler) admit(x *exchange, r *http.Request) *problem {
 // accept decodes, routes and publishes the events of an admitted request and writes the answer.
 func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (status int, code string) {
 	single, p := h.decode(x)
+	x.single = single
 	if p != nil {
 		return h.refuse(w, x, p)
 	}
@@ -175,7 +187,7 @@ func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (s
 	return h.answerBatch(w, x)
 }
 
-// refuse writes a problem and logs it: what and where, never a secret, a signature or content.
+// refuse writes a problem and takes note of it.
 func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *problem) (int, string) {
 	p.instance = x.named()
 	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
@@ -184,15 +196,8 @@ func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *problem) (int, s
 	if p.allow != "" {
 		w.Header().Set("Allow", p.allow)
 	}
-	level := h.o.Logger.Debug
-	if p.status == http.StatusUnauthorized || p.status == http.StatusForbidden {
-		level = h.o.Logger.Info
-	}
-	fields := []zap.Field{zap.Int("status", p.status), zap.String("code", p.code), zap.String("detail", p.detail)}
-	if p.instance != "" {
-		fields = append(fields, zap.String("kid", x.signed.Kid), zap.String("request_id", p.instance))
-	}
-	level("request refused", fields...)
+	w.Header().Set("Date", x.now.UTC().Format(http.TimeFormat)) // the clock that judged, so that a drift shows
+	h.note(x, p)
 	x.out = p.append(x.out[:0])
 	write(w, "application/problem+json", p.status, x.out)
 	return p.status, p.code

@@ -83,6 +83,7 @@ type Options struct {
 	Tokens   Tokens // nil: no issuer is configured, and a request with a token is refused
 	Limits   Limits
 	Recorder Recorder
+	Refusals Refusals // nil: nobody keeps account of them
 	Logger   *zap.Logger
 	Now      func() time.Time
 }

@@ -56,6 +56,13 @@ type problem struct {
 	pointer  string   // RFC 6901, into the event
 	eventID  string   // of the single event, when it has one
 	results  *results // of a batch of which nothing could be stored
+	drift    *drift   // of a request refused for its time
+}
+
+// drift is what a client needs to set its clock right, in seconds.
+type drift struct {
+	ahead int64 // of the client's clock before the relay's; negative: it is behind
+	most  int64 // that is allowed, either way
 }
 
 func fail(status int, code, format string, args ...any) *problem {
@@ -74,6 +81,10 @@ func (p *problem) append(b []byte) []byte {
 	b = appendMember(b, "detail", p.detail)
 	b = appendMember(b, "instance", p.instance)
 	b = appendMember(b, "event_id", p.eventID)
+	if p.drift != nil {
+		b = strconv.AppendInt(append(b, `,"skew_s":`...), p.drift.ahead, 10)
+		b = strconv.AppendInt(append(b, `,"max_skew_s":`...), p.drift.most, 10)
+	}
 	if p.pointer != "" || p.hasIndex {
 		b = append(b, `,"errors":[{"index":`...)
 		b = strconv.AppendInt(b, int64(p.index), 10)

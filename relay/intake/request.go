@@ -174,16 +174,16 @@ func (x *exchange) skew() time.Duration {
 }
 
 func (h *Handler) checkCoarseTime(x *exchange) *problem {
-	return x.checkSkew(h.o.Limits.CoarseSkew)
+	return h.checkSkew(x, h.o.Limits.CoarseSkew)
 }
 
 // checkTime is the window proper, after the signature has shown whose clock it is.
 func (h *Handler) checkTime(x *exchange) *problem {
-	return x.checkSkew(h.o.Limits.Skew)
+	return h.checkSkew(x, h.o.Limits.Skew)
 }
 
 // checkSkew passes what carries no time: only the body scheme does not.
-func (x *exchange) checkSkew(limit time.Duration) *problem {
+func (h *Handler) checkSkew(x *exchange, limit time.Duration) *problem {
 	if x.form == formBody {
 		return nil
 	}
@@ -194,6 +194,9 @@ func (x *exchange) checkSkew(limit time.Duration) *problem {
 	if d <= limit {
 		return nil
 	}
-	return fail(http.StatusUnauthorized, codeSkew, "%s is %d s %s this relay's clock, which says %s; at most %d s are allowed",
-		x.form.timestampHeader(), int64(d/time.Second), side, x.now.UTC().Format(time.RFC3339), int64(limit/time.Second))
+	most := int64(h.o.Limits.Skew / time.Second) // of the signature, also where the limit before it is meant
+	p := fail(http.StatusUnauthorized, codeSkew, "%s is %d s %s this relay's clock, which says %s; at most %d s are allowed",
+		x.form.timestampHeader(), int64(d/time.Second), side, x.now.UTC().Format(time.RFC3339), most)
+	p.drift = &drift{ahead: -int64(x.skew() / time.Second), most: most}
+	return p
 }

@@ -103,6 +103,15 @@ func (p *Pool) Publish(ctx context.Context, tenant string, s *Stamp, msgs []Mess
 	u.Publish(ctx, s, msgs, results)
 }
 
+// Conn is the connection in the tenant's account, which is opened if it must be. It belongs to the pool.
+func (p *Pool) Conn(ctx context.Context, tenant string) (*nats.Conn, error) {
+	u, err := p.get(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return u.conn, nil
+}
+
 func (p *Pool) get(ctx context.Context, tenant string) (*Uplink, error) {
 	for {
 		l, err := p.link(tenant)

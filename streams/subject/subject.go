@@ -14,6 +14,7 @@ import (
 // Streams that every account of their kind has, one in each region, under the same name.
 const (
 	EventsStream  = "EVENTS"  // in tenant accounts
+	RejectsStream = "REJECTS" // in tenant accounts
 	ControlStream = "CONTROL" // in the CONTROL account
 )
 
