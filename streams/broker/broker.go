@@ -53,7 +53,8 @@ type running struct {
 	resolver           *server.DirAccResolver
 	lock               io.Closer
 	clientURL, leafURL string
-	endSync            func() // ends the syncing of descriptions, after a last round
+	disk               *diskSync
+	endSync            func() // ends it, after a last round
 }
 
 // New checks the options. It touches neither disk nor network: Start does.
@@ -65,9 +66,16 @@ func New(o Options) (*Broker, error) {
 	return &Broker{opts: o, log: o.Logger.Named("broker").With(zap.String("server", o.Name)), op: make(chan struct{}, 1), broken: make(chan error, 1), sync: syncPath}, nil
 }
 
-// Broken delivers why the server refuses writes until it is started again: its disk failed, or was full. The server
-// goes on answering, so whoever runs the broker has to end it.
+// Broken delivers why the server must not go on: its disk failed, or was full, so that it refuses writes until it is
+// started again, or what it took is not synced. It goes on answering, so whoever runs the broker has to end it.
 func (b *Broker) Broken() <-chan error { return b.broken }
+
+func (b *Broker) breaks(err error) {
+	select {
+	case b.broken <- err:
+	default: // nobody waits for a second one
+	}
+}
 
 // acquire takes the right to change something, or gives up with the context.
 func (b *Broker) acquire(ctx context.Context, op string) error {
@@ -138,20 +146,26 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case <-b.broken: // of an earlier life
+	default:
+	}
 	defer func() {
 		if err != nil {
 			lock.Close()
 		}
 	}()
-	if err := syncFiles(b.opts.messagesDir(), b.sync); err != nil {
-		return nil, storeFault("broker.start", b.opts.StoreDir, err)
-	}
+	disk := newDiskSync(b.opts.messagesDir(), !b.opts.SyncAlways, b.sync)
 	held := newKeep(&b.opts)
-	if err := held.hold(); err != nil {
-		return nil, storeFault("broker.start", b.opts.StoreDir, err)
+	for _, step := range []func() error{disk.all, held.hold} {
+		if err := step(); err != nil {
+			return nil, storeFault("broker.start", b.opts.StoreDir, err)
+		}
 	}
+	endSync := disk.start(b.opts.SyncInterval, b.log, b.breaks)
 	r, err := b.launch(ctx, held)
 	if err != nil {
+		endSync()
 		back, restoreErr := held.restore()
 		if len(back) > 0 {
 			b.log.Warn("put back what the server deleted because it could not recover it", zap.Strings("directories", back))
@@ -161,7 +175,7 @@ func (b *Broker) start(ctx context.Context) (_ *running, err error) {
 		}
 		return nil, err
 	}
-	r.lock = lock
+	r.lock, r.disk, r.endSync = lock, disk, endSync
 	return r, nil
 }
 
@@ -183,7 +197,7 @@ func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error)
 		res.Close()
 		return nil, &fault.Error{Op: "broker.start", Kind: fault.Invalid, Code: "server_refused", Detail: "the server refuses its options", Err: err}
 	}
-	logs := &serverLog{broken: b.broken, held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
+	logs := &serverLog{breaks: b.breaks, held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
 	if err = b.await(ctx, s, logs); err == nil {
 		for account := range b.opts.Accounts {
@@ -204,7 +218,7 @@ func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error)
 		res.Close()
 		return nil, err
 	}
-	r := &running{server: s, resolver: res, endSync: newMetaSync(b.opts.messagesDir(), b.sync).start(b.opts.SyncInterval, b.log)}
+	r := &running{server: s, resolver: res}
 	if b.opts.HoldClients {
 		b.eachTenant(r, (*running).holdLinks)
 		b.opts.barred.Store(false)
@@ -303,7 +317,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 		r.server.Shutdown()
 		r.server.WaitForShutdown()
 		r.endSync()
-		if err := syncFiles(b.opts.messagesDir(), b.sync); err != nil {
+		if err := r.disk.all(); err != nil {
 			b.log.Error("what was stored last is not synced", zap.Error(err))
 		}
 		r.resolver.Close()

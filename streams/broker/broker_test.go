@@ -57,29 +57,6 @@ func TestRestartKeepsStreamsAndAccounts(t *testing.T) {
 	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return sites["eu"].conn.IsConnected(), "the client did not come back" })
 }
 
-// The server itself syncs neither at its end nor what an earlier life of it wrote.
-func TestRestartLeavesNothingUnsynced(t *testing.T) {
-	m, b, _ := single(t)
-	site := m.openStreams("acme")["eu"]
-	stop(t, b)
-	var synced atomic.Int32
-	b.OnSync(func(path string) {
-		if strings.HasSuffix(path, ".blk") && strings.Contains(path, subject.EventsStream) {
-			synced.Add(1)
-		}
-	})
-	start(t, b)
-	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return site.conn.IsConnected(), "the client did not come back" })
-	site.publish(0, 10)
-	stop(t, b)
-	if synced.Swap(0) == 0 {
-		t.Error("what was stored before a stop is not synced at its end")
-	}
-	if start(t, b); synced.Load() == 0 {
-		t.Error("what was stored by an earlier process is not synced at the start")
-	}
-}
-
 func TestRunEndsWithItsContext(t *testing.T) {
 	m := newMesh(t, nil)
 	r := &region{mesh: m, name: "eu", sys: m.op.account("SYS", nil)}

@@ -17,7 +17,7 @@ type serverLog struct {
 	log    *zap.Logger
 	held   *atomic.Bool // links are refused on purpose
 	first  atomic.Pointer[string]
-	broken chan error // takes the first failure of the disk after which the server refuses writes for good
+	breaks func(error) // told of a failure of the disk after which the server refuses writes for good
 
 	unrecovered atomic.Pointer[string] // the first stream or consumer that could not be recovered at the start
 }
@@ -71,18 +71,11 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	msg := fmt.Sprintf(format, v...)
 	for _, words := range refusesWrites {
 		if strings.Contains(msg, words) {
-			l.breaks(msg)
+			l.breaks(fault.New("broker.write", fault.Unavailable, "disk_failed", "%s", msg))
 		}
 	}
 	l.recovers(msg)
 	l.say(zap.ErrorLevel, msg)
-}
-
-func (l *serverLog) breaks(msg string) {
-	select {
-	case l.broken <- fault.New("broker.write", fault.Unavailable, "disk_failed", "%s", msg):
-	default:
-	}
 }
 
 // say keeps at debug level what the server reports of every normal start: nobody could act on it.

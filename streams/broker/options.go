@@ -171,6 +171,22 @@ func (o Options) validate() error {
 	return nil
 }
 
+// serverSync is how often the server syncs. Unless it syncs before each acknowledgement, the broker does at SyncInterval
+// (see diskSync), and the server's own sync, which makes the stream wait, is what stops it when the disk hangs: no more
+// than that much is ever acknowledged and not synced.
+func (o Options) serverSync() time.Duration {
+	if o.SyncAlways {
+		return o.SyncInterval
+	}
+	return max(o.SyncInterval, min(backstop*o.SyncInterval, maxBackstop))
+}
+
+// The server's own syncs are rarer than the broker's by the factor backstop, but come at least every maxBackstop.
+const (
+	backstop    = 10
+	maxBackstop = 2 * time.Minute
+)
+
 // accountsDir is where the resolver keeps account JWTs; JetStream uses StoreDir/jetstream.
 // messagesDir is where the server keeps streams and consumers.
 func (o Options) messagesDir() string { return filepath.Join(o.StoreDir, server.JetStreamStoreDir) }
@@ -199,7 +215,7 @@ func build(o Options, links []Link, resolver server.AccountResolver) (*server.Op
 		TrustedOperators: []*jwt.OperatorClaims{operator}, SystemAccount: o.SystemAccount, AccountResolver: resolver,
 		JetStream: true, JetStreamDomain: o.Region, StoreDir: o.StoreDir,
 		JetStreamMaxStore: o.MaxStore, JetStreamMaxMemory: 64 << 20,
-		SyncInterval: o.SyncInterval, SyncAlways: o.SyncAlways,
+		SyncInterval: o.serverSync(), SyncAlways: o.SyncAlways,
 	}
 	if o.ClientTLS != nil {
 		out.TLS, out.TLSConfig, out.TLSTimeout = true, o.clientTLS(), 5

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -59,8 +61,8 @@ func (b *Broker) Quorum() bool {
 	return err == nil && info.Meta != nil && info.Meta.Leader != ""
 }
 
-// Durability reads from the running server what it promises for stored messages. The zero value means that
-// nothing is promised: the server is stopped.
+// Durability reads from the running server, and from what syncs beside it, what is promised for stored messages. The
+// zero value means that nothing is promised: the server is stopped.
 func (b *Broker) Durability() Durability {
 	r := b.run.Load()
 	if r == nil {
@@ -70,7 +72,11 @@ func (b *Broker) Durability() Durability {
 	if c == nil {
 		return Durability{}
 	}
-	d := Durability{SyncInterval: c.SyncInterval, SyncAlways: c.SyncAlways, MaxStore: c.MaxStore, Servers: 1}
+	every := c.SyncInterval
+	if own := time.Duration(r.disk.every.Load()); own > 0 && r.disk.messages {
+		every = min(every, own)
+	}
+	d := Durability{SyncInterval: every, SyncAlways: c.SyncAlways, MaxStore: c.MaxStore, Servers: 1}
 	if b.opts.Cluster != nil {
 		if info, err := r.server.Jsz(nil); err == nil && info.Meta != nil {
 			d.Servers = max(1, info.Meta.Size)
