@@ -8,9 +8,14 @@ import (
 // DecodeArray reads a JSON array of events and appends a Result for each to dst. An event of wrong content
 // carries its own error; the returned *Error refuses the body as a whole, and then nothing is appended.
 func DecodeArray(body []byte, l Limits, dst []Result) ([]Result, error) {
+	return decodeArray(body, l, dst, nil)
+}
+
+func decodeArray(body []byte, l Limits, dst []Result, v Visitor) ([]Result, error) {
 	l = l.orDefault()
 	d := acquire(body)
 	defer d.release()
+	d.visitor = v
 	first := len(dst)
 	dst, err := d.array(l, dst)
 	if err != nil {
@@ -58,9 +63,14 @@ func (d *decoder) array(l Limits, dst []Result) ([]Result, *Error) {
 // lines are skipped. Each line stands alone: one that is no JSON carries its own error. The returned *Error
 // refuses the body as a whole, and then nothing is appended.
 func DecodeLines(body []byte, l Limits, dst []Result) ([]Result, error) {
+	return decodeLines(body, l, dst, nil)
+}
+
+func decodeLines(body []byte, l Limits, dst []Result, v Visitor) ([]Result, error) {
 	l = l.orDefault()
 	d := acquire(body)
 	defer d.release()
+	d.visitor = v
 	first, start := len(dst), 0
 	for line := 1; start < len(body); line++ {
 		text, _, _ := bytes.Cut(body[start:], []byte{'\n'})

@@ -154,6 +154,9 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 		if d.json.PeekKind() != jsontext.KindBeginObject {
 			return d.mistyped(f, "an object")
 		}
+		if f == fieldPayload {
+			return d.payload(s)
+		}
 		return d.skip()
 	}
 }

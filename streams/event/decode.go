@@ -23,6 +23,10 @@ type decoder struct {
 	line    int    // of body in the whole input, where body is one line of it; else 0
 	start   int    // offset of body in the whole input
 	content *Error // first refusal of the current event's content
+
+	visitor  Visitor // may be nil
+	visiting bool    // it wants the tokens that are read
+	later    span    // in body: the current event's payload, where it came before its type and is yet to be shown
 }
 
 // Buffers that grew beyond these are not kept for the next input.
@@ -56,6 +60,7 @@ func (d *decoder) release() {
 	if cap(d.spans) > maxKeptSpans {
 		d.spans = nil
 	}
+	d.visitor, d.visiting = nil, false
 	d.read(nil)
 	pool.Put(d)
 }
@@ -63,7 +68,7 @@ func (d *decoder) release() {
 // event reads the next value as an event. It returns an error where the input is no strict JSON; a refusal of
 // the content is left in d.content.
 func (d *decoder) event(e *Event, s *spans) *Error {
-	*e, d.content = Event{}, nil
+	*e, d.content, d.later = Event{}, nil, span{}
 	kind := d.json.PeekKind()
 	start := d.next()
 	var fatal *Error
@@ -77,6 +82,7 @@ func (d *decoder) event(e *Event, s *spans) *Error {
 	}
 	end := d.json.InputOffset()
 	e.Raw = d.body[start:end:end]
+	d.revisit(s)
 	return nil
 }
 
@@ -122,9 +128,16 @@ func (d *decoder) end() *Error {
 func (d *decoder) skip() *Error {
 	level := d.json.StackDepth()
 	for {
+		start := 0
+		if d.visiting {
+			start = d.next()
+		}
 		token, err := d.json.ReadToken()
 		if err != nil {
 			return d.syntax(err)
+		}
+		if d.visiting {
+			d.visitor.Token(token.Kind(), start, int(d.json.InputOffset()))
 		}
 		depth := d.json.StackDepth()
 		switch token.Kind() {

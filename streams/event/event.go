@@ -74,9 +74,12 @@ type Result struct {
 
 // Decode reads one event: raw must be one JSON value with nothing but white space around it. A refusal is an
 // *Error; then e holds the members that could be read and are valid.
-func Decode(raw []byte, e *Event) error {
+func Decode(raw []byte, e *Event) error { return decode(raw, e, nil) }
+
+func decode(raw []byte, e *Event, v Visitor) error {
 	d := acquire(raw)
 	defer d.release()
+	d.visitor = v
 	d.spans = append(d.spans, spans{})
 	fatal := d.event(e, &d.spans[0])
 	if fatal == nil {
