@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -28,16 +29,34 @@ func TestRFC4231(t *testing.T) {
 	}
 }
 
-// TestWycheproof runs Wycheproof's HMAC-SHA256 vectors from $WEFT_VECTORS/vectors.
-func TestWycheproof(t *testing.T) {
+// wycheproof reads one of Wycheproof's files from $WEFT_VECTORS/vectors.
+func wycheproof(t *testing.T, name string, into any) {
+	t.Helper()
 	dir := os.Getenv("WEFT_VECTORS")
 	if dir == "" {
 		t.Skip("WEFT_VECTORS is not set")
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "vectors", "wycheproof_hmac_sha256.json"))
+	text, err := os.ReadFile(filepath.Join(dir, "vectors", name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestWycheproofHMAC runs Wycheproof's HMAC-SHA256 vectors: on the MAC, and where the tag is whole on the header of a
+// webhook and of a body. A truncated tag must never pass there.
+func TestWycheproofHMAC(t *testing.T) {
 	var f struct {
 		TestGroups []struct {
 			TagSize int
@@ -47,17 +66,49 @@ func TestWycheproof(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		t.Fatal(err)
-	}
+	wycheproof(t, "wycheproof_hmac_sha256.json", &f)
 	ran := 0
 	for _, g := range f.TestGroups {
 		for _, tc := range g.Tests {
-			key, _ := hex.DecodeString(tc.Key)
-			msg, _ := hex.DecodeString(tc.Msg)
-			tag, _ := hex.DecodeString(tc.Tag)
+			key, msg, tag := unhex(t, tc.Key), unhex(t, tc.Msg), unhex(t, tc.Tag)
 			m := mac(key, msg)
-			ok := bytes.Equal(m[:g.TagSize/8], tag)
+			valid := tc.Result == "valid"
+			if ok := bytes.Equal(m[:g.TagSize/8], tag); ok != valid {
+				t.Errorf("test %d: %v, want %s", tc.TcID, ok, tc.Result)
+			}
+			whole := valid && len(tag) == len(m)
+			if ok := VerifyWebhook(key, msg, "v1,"+base64.StdEncoding.EncodeToString(tag)); ok != whole {
+				t.Errorf("test %d: a webhook's header: %v", tc.TcID, ok)
+			}
+			if ok := VerifyBody(key, msg, tc.Tag); ok != whole {
+				t.Errorf("test %d: a body's header: %v", tc.TcID, ok)
+			}
+			ran++
+		}
+	}
+	if ran == 0 {
+		t.Error("no vectors in the file")
+	}
+	t.Logf("%d vectors", ran)
+}
+
+// TestWycheproofEd25519 runs Wycheproof's Ed25519 vectors through the header of a webhook.
+func TestWycheproofEd25519(t *testing.T) {
+	var f struct {
+		TestGroups []struct {
+			PublicKey struct{ Pk string }
+			Tests     []struct {
+				TcID             int
+				Msg, Sig, Result string
+			}
+		}
+	}
+	wycheproof(t, "wycheproof_ed25519.json", &f)
+	ran := 0
+	for _, g := range f.TestGroups {
+		key := unhex(t, g.PublicKey.Pk)
+		for _, tc := range g.Tests {
+			ok := VerifyWebhookEd25519(key, unhex(t, tc.Msg), "v1a,"+base64.StdEncoding.EncodeToString(unhex(t, tc.Sig)))
 			if ok != (tc.Result == "valid") {
 				t.Errorf("test %d: %v, want %s", tc.TcID, ok, tc.Result)
 			}
@@ -67,4 +118,5 @@ func TestWycheproof(t *testing.T) {
 	if ran == 0 {
 		t.Error("no vectors in the file")
 	}
+	t.Logf("%d vectors", ran)
 }

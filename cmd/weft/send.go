@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/cmd/weft/internal/config"
 	"github.com/weft-mesh/weft/cmd/weft/internal/meshfile"
@@ -33,6 +34,7 @@ const sendExample = `  weft send events.ndjson --tenant acme --region eu
 type sendOptions struct {
 	mesh                            meshFlags
 	url, kid, secret, cert, certKey string
+	scheme                          string
 	ca, token                       string
 	now                             bool
 	batch, concurrency              int
@@ -69,7 +71,8 @@ func newSendCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long to retry a batch that is not stored")
 	f.StringVar(&o.url, "url", "", "relay, https://host:port; mesh.json is not read then")
 	f.StringVar(&o.kid, "kid", "", "id of the signing key")
-	f.StringVar(&o.secret, "secret-file", "", "file with the signing key's secret, in base64")
+	f.StringVar(&o.scheme, "scheme", defaults.Scheme, "signature scheme: weft-v1, standard-webhooks, standard-webhooks-v1a or body; the key must list it")
+	f.StringVar(&o.secret, "secret-file", "", "file with the signing key's secret, in base64; for standard-webhooks-v1a the Ed25519 private key or its seed")
 	f.StringVar(&o.cert, "cert", "", "client certificate")
 	f.StringVar(&o.certKey, "key", "", "private key of the client certificate")
 	f.StringVar(&o.ca, "ca", "", "certificate authority of the mesh")
@@ -78,7 +81,9 @@ func newSendCommand() *cobra.Command {
 }
 
 func (o *sendOptions) validate() error {
-	switch {
+	switch err := keyring.CheckAlgorithms([]string{o.scheme}); {
+	case err != nil:
+		return usageErrorf("--scheme %s is none of weft-v1, standard-webhooks, standard-webhooks-v1a, body", o.scheme)
 	case o.batch < 1 || o.batch > event.DefaultLimits().MaxEvents:
 		return usageErrorf("--batch %d is not between 1 and %d", o.batch, event.DefaultLimits().MaxEvents)
 	case o.concurrency < 1 || o.concurrency > 64:
@@ -118,7 +123,7 @@ func (o *sendOptions) client() (*client.Client, error) {
 		return nil, err
 	}
 	c := client.DefaultOptions()
-	c.URL, c.Kid, c.Secret = o.url, o.kid, secret
+	c.URL, c.Kid, c.Secret, c.Scheme = o.url, o.kid, secret, o.scheme
 	c.BatchEvents, c.BatchBytes, c.Concurrency = o.batch, int(o.maxBody), o.concurrency
 	c.Deadline, c.MaxRetries = o.timeout, 1<<30 // the time alone counts
 	c.Timeout = min(c.Timeout, o.timeout)

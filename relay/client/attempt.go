@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/weft-mesh/weft/accounts/signature"
 )
 
 // attempt is the outcome of one request.
@@ -116,24 +114,19 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 	}
 }
 
-// request builds and signs one request: an event alone as it is, several as lines.
+// request builds and signs one request.
 func (r *run) request(ctx context.Context, open []int) (*http.Request, error) {
-	body, contentType := r.events[open[0]], "application/json"
-	if len(open) > 1 {
-		contentType = "application/x-ndjson"
-		var lines bytes.Buffer
-		for _, i := range open {
-			lines.Write(r.events[i])
-			lines.WriteByte('\n')
-		}
-		body = lines.Bytes()
+	events := make([][]byte, len(open))
+	for n, i := range open {
+		events[n] = r.events[i]
 	}
+	body, contentType := r.o.join(events)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
-	signature.SignHTTP(r.o.Secret.Bytes(), req, r.o.Kid, newRequestID(), r.o.Now(), body)
+	r.o.sign(req, body)
 	return req, nil
 }
 

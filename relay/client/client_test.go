@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/relay/client"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -118,16 +119,19 @@ func TestSendGivesUp(t *testing.T) {
 }
 
 func TestRetryAfterIsObeyed(t *testing.T) {
-	f := newFake(t, func(w http.ResponseWriter, _ [][]byte) {
-		w.Header().Set("Retry-After", "1")
-		problem(w, 503, "overloaded", "")
-	})
+	asks := func(status int) step {
+		return func(w http.ResponseWriter, _ [][]byte) {
+			w.Header().Set("Retry-After", "1")
+			problem(w, status, "overloaded", "")
+		}
+	}
+	f := newFake(t, asks(503), asks(429))
 	begin := time.Now()
 	if _, err := newClient(t, f, nil).Send(t.Context(), makeEvents(2)); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took < time.Second {
-		t.Errorf("came back after %s, asked for 1s", took)
+	if took := time.Since(begin); took < 2*time.Second {
+		t.Errorf("came back twice within %s, each time asked for 1s", took)
 	}
 }
 
@@ -228,16 +232,19 @@ func TestOnResultsSeesEveryEventOnce(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*client.Options){
-		"no url":       func(o *client.Options) { o.URL = "" },
-		"plain http":   func(o *client.Options) { o.URL = "http://127.0.0.1:1" },
-		"kid":          func(o *client.Options) { o.Kid = "a b" },
-		"secret":       func(o *client.Options) { o.Secret = nil },
-		"batch":        func(o *client.Options) { o.BatchEvents = 0 },
-		"concurrency":  func(o *client.Options) { o.Concurrency = 0 },
-		"backoff":      func(o *client.Options) { o.MinBackoff = 0 },
-		"logger":       func(o *client.Options) { o.Logger = nil },
-		"max < min":    func(o *client.Options) { o.MaxBackoff = o.MinBackoff - 1 },
-		"retry budget": func(o *client.Options) { o.MaxRetries = -1 },
+		"no url":         func(o *client.Options) { o.URL = "" },
+		"plain http":     func(o *client.Options) { o.URL = "http://127.0.0.1:1" },
+		"kid":            func(o *client.Options) { o.Kid = "a b" },
+		"secret":         func(o *client.Options) { o.Secret = nil },
+		"batch":          func(o *client.Options) { o.BatchEvents = 0 },
+		"concurrency":    func(o *client.Options) { o.Concurrency = 0 },
+		"backoff":        func(o *client.Options) { o.MinBackoff = 0 },
+		"logger":         func(o *client.Options) { o.Logger = nil },
+		"max < min":      func(o *client.Options) { o.MaxBackoff = o.MinBackoff - 1 },
+		"scheme":         func(o *client.Options) { o.Scheme = "none" },
+		"no scheme":      func(o *client.Options) { o.Scheme = "" },
+		"no private key": func(o *client.Options) { o.Scheme, o.Secret = keyring.StandardWebhooksV1a, secret[:31] },
+		"retry budget":   func(o *client.Options) { o.MaxRetries = -1 },
 	} {
 		o := client.DefaultOptions()
 		o.URL, o.Kid, o.Secret = "https://127.0.0.1:1", "k", secret

@@ -23,6 +23,7 @@ type Options struct {
 	TLS    *tls.Config // with the producer's certificate and the relay's authority
 	Kid    string
 	Secret keyring.Secret
+	Scheme string // of the signature: one that the key lists; keyring.StandardWebhooksV1a takes an Ed25519 private key or its seed as Secret
 	// Token returns the access token of a request, one that holds for longer than an attempt takes; it is asked
 	// for each attempt and should keep what it has fetched. A failure is retried like a missing answer. Nil: none.
 	Token func(ctx context.Context) (string, error)
@@ -47,7 +48,7 @@ type Options struct {
 // DefaultOptions sets everything but URL, TLS, Kid and Secret.
 func DefaultOptions() Options {
 	return Options{
-		BatchEvents: 500, BatchBytes: 400 << 10, Concurrency: 1,
+		Scheme: keyring.WeftV1, BatchEvents: 500, BatchBytes: 400 << 10, Concurrency: 1,
 		MaxRetries: 10, Deadline: time.Minute, Timeout: 15 * time.Second,
 		MinBackoff: 50 * time.Millisecond, MaxBackoff: 5 * time.Second, MaxRetryAfter: 30 * time.Second,
 		Logger: zap.NewNop(), Now: time.Now,
@@ -62,8 +63,6 @@ func (o *Options) validate() (*url.URL, error) {
 		return nil, fault.New(op, fault.Invalid, "url", "%q is not the https URL of a relay", o.URL)
 	case !keyring.ValidKid(o.Kid):
 		return nil, fault.New(op, fault.Invalid, "kid", "%q is not a key id", o.Kid)
-	case len(o.Secret) == 0:
-		return nil, fault.New(op, fault.Invalid, "secret", "the key's secret is missing")
 	case o.BatchEvents < 1 || o.BatchBytes < 1 || o.Concurrency < 1 || o.MaxRetries < 0:
 		return nil, fault.New(op, fault.Invalid, "limits", "BatchEvents, BatchBytes and Concurrency must be positive")
 	case o.Timeout <= 0 || o.MinBackoff <= 0 || o.MaxBackoff < o.MinBackoff || o.Deadline < 0 || o.MaxRetryAfter < 0:
@@ -71,7 +70,7 @@ func (o *Options) validate() (*url.URL, error) {
 	case o.Logger == nil || o.Now == nil:
 		return nil, fault.New(op, fault.Invalid, "options", "Logger and Now must be set")
 	}
-	return u.JoinPath("/v1/events"), nil
+	return u.JoinPath("/v1/events"), o.checkSecret()
 }
 
 // Status is what became of an event.
