@@ -38,7 +38,7 @@ func examples(t *testing.T, document string) (out []example) {
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("WEFT_EXAMPLE_TOOLS") == "required" {
+	if err != nil && os.Getenv("WEFT_REQUIRE_EXAMPLES") != "" {
 		t.Fatalf("%s is not installed", name)
 	}
 	if err != nil {
