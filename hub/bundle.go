@@ -23,14 +23,14 @@ func (h *Hub) Reissue(ctx context.Context, name, by string) (*Bundle, error) {
 	}
 	var key *keyring.Key
 	for _, k := range h.State().TenantKeys(name) {
-		if k.Usable(h.opts.Now()) == nil {
+		if k.Usable(h.opts.Now()) == nil && (key == nil || k.Since().After(key.Since())) {
 			key = k
 		}
 	}
 	if key == nil {
 		return nil, fault.New(op, fault.Conflict, "no_usable_key", "tenant %s has no usable key", name)
 	}
-	secret, err := h.opts.Identity.Sealer.Open(key.Sealed)
+	secret, err := h.opts.Identity.Sealer.Open(ctx, key.Sealed)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}

@@ -75,7 +75,7 @@ func (h *Hub) startControl(ctx context.Context) error {
 			return err
 		}
 		if h.Origin() == before {
-			return errors.Join(h.serveCredentials(), h.servePositions(), h.serveRejoins())
+			return errors.Join(h.serveCredentials(), h.servePositions(), h.serveRejoins(), h.serveKnown())
 		}
 		h.state.Close() // the region lives under another origin than this server knew: its grants are others
 		h.control.conn.Close()
@@ -182,6 +182,7 @@ func (h *Hub) beatLoop(ctx context.Context) {
 			}
 			cancel()
 			h.restate(ctx)
+			h.buryKeys(ctx)
 		}
 		select {
 		case <-ctx.Done():

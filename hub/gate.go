@@ -239,7 +239,7 @@ func (h *Hub) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, t := range h.State().ActiveTenants() {
-		if err := h.admit(t); err != nil {
+		if err := h.admit(ctx, t); err != nil {
 			return err
 		}
 		if err := h.openTenant(h.tenancyOf(t.Name)); err != nil {

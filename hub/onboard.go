@@ -37,7 +37,6 @@ type Bundle struct {
 }
 
 const (
-	secretBytes = 32
 	// readyWait bounds how long AddTenant waits for the other regions.
 	readyWait = 15 * time.Second
 )
@@ -61,11 +60,11 @@ func (h *Hub) AddTenant(ctx context.Context, spec TenantSpec, by string) (*Bundl
 	if err := h.checkSpec(&spec); err != nil {
 		return nil, err
 	}
-	tenant, signing, err := h.newAccount(spec)
+	tenant, signing, err := h.newAccount(ctx, spec)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
-	key, secret, err := h.newKey(spec.Name)
+	key, secret, err := h.newKey(ctx, KeySpec{Tenant: spec.Name, Kid: spec.Name + "-1", Active: true})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err)
 	}
@@ -151,12 +150,12 @@ func (h *Hub) checkCapacity(spec *TenantSpec) error {
 const tenantStreams = 2
 
 // newAccount makes the tenant's record and the seed that signs its account's users.
-func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, keyring.Secret, error) {
+func (h *Hub) newAccount(ctx context.Context, spec TenantSpec) (*accounts.Tenant, keyring.Secret, error) {
 	acc, err := issuer.NewAccount(h.opts.Identity.Home.Operator, issuer.AccountSpec{Name: spec.Name, Limits: spec.Limits})
 	if err != nil {
 		return nil, nil, err
 	}
-	sealed, err := h.opts.Identity.Seeds.Seal(acc.SigningSeed.Bytes())
+	sealed, err := h.opts.Identity.Seeds.Seal(ctx, acc.SigningSeed.Bytes())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -164,19 +163,6 @@ func (h *Hub) newAccount(spec TenantSpec) (*accounts.Tenant, keyring.Secret, err
 		Name: spec.Name, State: accounts.Active, Account: acc.Public, JWT: acc.JWT, SigningSeed: sealed,
 		Limits: spec.Limits, Regions: spec.Regions, CreatedAt: h.opts.Now().UTC(),
 	}, acc.SigningSeed, nil
-}
-
-// newKey makes the tenant's first signing key, active at once.
-func (h *Hub) newKey(tenant string) (*keyring.Key, keyring.Secret, error) {
-	secret := keyring.NewSecret(secretBytes)
-	sealed, err := h.opts.Identity.Sealer.Seal(secret.Bytes())
-	if err != nil {
-		return nil, nil, err
-	}
-	return &keyring.Key{
-		Kid: tenant + "-1", Tenant: tenant, Producer: "default", State: keyring.Active,
-		Algorithms: []string{keyring.WeftV1}, Sealed: sealed, CreatedAt: h.opts.Now().UTC(),
-	}, secret, nil
 }
 
 // waitReady waits until every region of the tenant says that it is ready, and returns those that do not.
@@ -267,9 +253,7 @@ func (h *Hub) RemoveTenant(ctx context.Context, name string, dryRun bool, by str
 		return nil, err
 	}
 	for _, k := range state.TenantKeys(name) {
-		dead := *k
-		dead.State, dead.Sealed = keyring.Revoked, ""
-		if err := h.state.Put(ctx, control.KindKey, k.Kid, dead, by); err != nil {
+		if err := h.state.Put(ctx, control.KindKey, k.Kid, k.Dead(), by); err != nil {
 			return nil, err
 		}
 	}

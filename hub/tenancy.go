@@ -85,7 +85,7 @@ func (h *Hub) reconcile(ctx context.Context) {
 	}
 	active := state.ActiveTenants()
 	for _, t := range active {
-		if err := h.admit(t); err != nil {
+		if err := h.admit(ctx, t); err != nil {
 			h.log.Error("tenant not admitted", zap.String("tenant", t.Name), zap.Error(err))
 		}
 	}
@@ -108,7 +108,7 @@ func (h *Hub) tenancyOf(name string) *tenancy {
 
 // admit gives the broker the tenant's account and prepares links and session. The account of a tenant
 // that was here before the restart is in the broker's resolver already; storing it again changes nothing.
-func (h *Hub) admit(t *accounts.Tenant) error {
+func (h *Hub) admit(ctx context.Context, t *accounts.Tenant) error {
 	ten := h.tenancyOf(t.Name)
 	if ten != nil {
 		if err := h.mint(ten.links); err != nil {
@@ -127,7 +127,7 @@ func (h *Hub) admit(t *accounts.Tenant) error {
 		h.mu.Unlock()
 		return nil
 	}
-	seed, err := h.opts.Identity.Seeds.Open(t.SigningSeed)
+	seed, err := h.opts.Identity.Seeds.Open(ctx, t.SigningSeed)
 	if err != nil {
 		return fault.Wrap("hub.admit "+t.Name, fault.Internal, err)
 	}

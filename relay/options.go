@@ -62,7 +62,7 @@ type Options struct {
 	Control Control
 	// Connect opens a connection in a tenant's account, as uplink.Connect describes.
 	Connect    func(ctx context.Context, tenant string) (*nats.Conn, error)
-	Sealer     keyring.Sealer // opens the secrets of keys
+	Sealer     keyring.Opener // opens the secrets of keys
 	Issuers    []token.Issuer // of access tokens; none: requests with a token are refused
 	Limits     Limits
 	Rejects    reject.Limits // what the account of refusals may cost

@@ -162,7 +162,7 @@ func (r *rig) addBadKeys() {
 		add("acme-foreign", "acme", func(k *keyring.Key) {
 			other, err := keyring.NewAgeSealer()
 			r.must(err)
-			k.Sealed, err = other.Seal(r.secrets[k.Kid])
+			k.Sealed, err = other.Seal(r.t.Context(), r.secrets[k.Kid])
 			r.must(err)
 		})
 		add("acme-scoped", "acme", func(k *keyring.Key) { k.Topics = []string{"other"} })

@@ -148,7 +148,7 @@ func (r *rig) must(err error) {
 // key makes a key and remembers its secret.
 func (r *rig) key(kid, tenant, producer string) *keyring.Key {
 	r.secrets[kid] = keyring.NewSecret(32)
-	sealed, err := r.sealer.Seal(r.secrets[kid])
+	sealed, err := r.sealer.Seal(context.Background(), r.secrets[kid])
 	r.must(err)
 	return &keyring.Key{Kid: kid, Tenant: tenant, Producer: producer, State: keyring.Active, Algorithms: []string{keyring.WeftV1}, Sealed: sealed}
 }

@@ -41,10 +41,11 @@ type Log struct {
 	state     atomic.Pointer[State]
 	heartbeat atomic.Int64 // unix nanoseconds of the own region's last heartbeat
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced at each published snapshot
-	moved   chan struct{} // closed and replaced whenever folded moves
-	folded  uint64        // last stream sequence that the published state contains
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at each published snapshot
+	moved    chan struct{} // closed and replaced whenever folded moves
+	folded   uint64        // last stream sequence that the published state contains
+	recorded uint64        // the same without heartbeats
 }
 
 // publishEvery bounds how long a burst of records may hide behind one snapshot.
@@ -90,6 +91,14 @@ func (l *Log) Changed() <-chan struct{} {
 // HeartbeatAge is the time since the own region's hub last wrote a heartbeat.
 func (l *Log) HeartbeatAge() time.Duration {
 	return l.opts.Now().Sub(time.Unix(0, l.heartbeat.Load()))
+}
+
+// Recorded is the sequence in the control stream of the last record that State contains; heartbeats do not count.
+// Two readers of one stream compare by it what they know.
+func (l *Log) Recorded() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recorded
 }
 
 // Rebase lets what is written from now on bear another origin of the same region.
@@ -236,7 +245,7 @@ func (l *Log) created(ctx context.Context) (time.Time, error) {
 	}
 	l.made = at
 	l.mu.Lock()
-	l.folded = 0 // what was folded may have other sequences now
+	l.folded, l.recorded = 0, 0 // what was folded may have other sequences now
 	l.mu.Unlock()
 	return at, nil
 }
@@ -277,7 +286,8 @@ func (l *Log) watchStream(ctx context.Context, created time.Time, end func()) {
 type folder struct {
 	log       *Log
 	work      *State
-	dirty     bool // work holds records that the published state does not
+	dirty     bool   // work holds records that the published state does not
+	last      uint64 // sequence of the last record in work
 	published time.Time
 }
 
@@ -295,6 +305,7 @@ func (f *folder) fold(msg jetstream.Msg) error {
 		}
 	} else {
 		f.record(c, msg.Data(), meta.Timestamp)
+		f.last = meta.Sequence.Stream
 	}
 	if meta.NumPending == 0 || l.opts.Now().Sub(f.published) >= publishEvery {
 		f.publish(meta.Sequence.Stream)
@@ -349,6 +360,7 @@ func (f *folder) publish(seq uint64) {
 	l.moved = make(chan struct{})
 	if f.dirty {
 		f.dirty = false
+		l.recorded = max(l.recorded, f.last)
 		close(l.changed)
 		l.changed = make(chan struct{})
 	}

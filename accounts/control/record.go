@@ -91,12 +91,8 @@ func (s *State) outranks(v any, next, have stamp, id string) bool {
 			return a
 		}
 	case *keyring.Key:
-		old := s.Keys[id]
-		if v.Tenant != old.Tenant { // two regions gave one kid away at once: any fixed rule will do
-			return v.Tenant < old.Tenant
-		}
-		if v.State.Rank() != old.State.Rank() {
-			return v.State.Rank() > old.State.Rank()
+		if d := v.Compare(s.Keys[id]); d != 0 {
+			return d > 0
 		}
 	case *accounts.Certificate:
 		if a, b := v.State.Rank(), s.Certificates[id].State.Rank(); a != b { // before all else: nothing makes a revocation undone

@@ -33,7 +33,8 @@ func anyRecord(t *rapid.T) *Record {
 	case 1:
 		state := rapid.SampledFrom([]keyring.State{keyring.Pending, keyring.Active, keyring.Grace, keyring.Revoked}).Draw(t, "state")
 		tenant := rapid.SampledFrom([]string{"acme", "globex"}).Draw(t, "tenant")
-		return record(t, KindKey, "k-1", origin, clock, keyring.Key{Kid: "k-1", Tenant: tenant, State: state})
+		return record(t, KindKey, "k-1", origin, clock, keyring.Key{Kid: "k-1", Tenant: tenant, State: state,
+			ActiveFrom: anyTime(t), GraceUntil: anyTime(t), Sealed: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "sealed")})
 	case 2:
 		return record(t, KindRegion, "eu", origin, clock, accounts.RegionInfo{Name: "eu", Epoch: rapid.IntRange(1, 3).Draw(t, "epoch")})
 	case 3:
@@ -43,6 +44,13 @@ func anyRecord(t *rapid.T) *Record {
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}
+}
+
+func anyTime(t *rapid.T) time.Time {
+	if n := rapid.Int64Range(0, 2).Draw(t, "time"); n > 0 {
+		return time.Unix(n, 0).UTC()
+	}
+	return time.Time{}
 }
 
 func fold(t interface{ Fatal(...any) }, records []*Record) *State {
@@ -66,6 +74,20 @@ func TestMergeDoesNotDependOnOrder(t *testing.T) {
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		if got := fold(t, shuffled); !reflect.DeepEqual(got, want) {
 			t.Fatalf("the order of records changed the state:\n%+v\n%+v", got, want)
+		}
+	})
+}
+
+// Whatever was written to a key, in any order and however often: once one record revokes it, it is revoked, also
+// for a tenant that was given the same kid at the same time.
+func TestRevokedAlwaysWins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		records := rapid.SliceOfN(rapid.Custom(anyRecord), 1, 12).Draw(t, "records")
+		revoked := record(t, KindKey, "k-1", "us_1", Clock{Wall: 1}, keyring.Key{Kid: "k-1", Tenant: "globex", State: keyring.Revoked})
+		at := rapid.IntRange(0, len(records)).Draw(t, "at")
+		records = append(records[:at:at], append([]*Record{revoked}, records[at:]...)...)
+		if k := fold(t, records).Keys["k-1"]; k.State != keyring.Revoked {
+			t.Fatalf("a revoked key is %s again", k.State)
 		}
 	})
 }
@@ -97,6 +119,13 @@ func TestForwardOnly(t *testing.T) {
 				record(t, KindCertificate, "aa.1f", "us_1", late, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: "aaaa", State: "unknown"}),
 			},
 			func(s *State) bool { return s.Certificates["aa.1f"].State == accounts.CertificateRevoked },
+		},
+		"the earlier end of a grace period wins over a later write": {
+			[]*Record{
+				record(t, KindKey, "k", "eu_1", early, keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Grace, GraceUntil: time.Unix(1, 0)}),
+				record(t, KindKey, "k", "us_1", late, keyring.Key{Kid: "k", Tenant: "acme", State: keyring.Grace, GraceUntil: time.Unix(2, 0)}),
+			},
+			func(s *State) bool { return s.Keys["k"].GraceUntil.Unix() == 1 },
 		},
 		"an epoch is never taken back": {
 			[]*Record{

@@ -78,7 +78,7 @@ func Relay(region, relayID string) Permissions {
 func RelayInbox(region, relayID string) string { return subject.InboxPrefix(region) + "." + relayID }
 
 // ControlReader is a relay in the CONTROL account: reads the control log through consumers of its own and
-// asks for credentials. Its inbox prefix is the region's.
+// asks for credentials, and tells the hub what it knows. Its inbox prefix is the region's.
 func ControlReader(region string) Permissions {
 	const s = subject.ControlStream
 	return Permissions{
@@ -86,7 +86,7 @@ func ControlReader(region string) Permissions {
 			api("INFO", "STREAM.INFO."+s, "CONSUMER.CREATE."+s+".>"),
 			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
 			acks(s, "*"),
-			[]string{subject.Credential(region)},
+			[]string{subject.Credential(region), subject.Relays(region)},
 		),
 		Subscribe: []string{subject.InboxPrefix(region) + ".>"},
 	}
@@ -130,12 +130,12 @@ func Service(self subject.Origin) Permissions {
 		Publish: []string{
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
-			"weft.*.position", "weft.*.held", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
+			"weft.*.position", "weft.*.known", "weft.*.held", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",
 			subject.Digest(self.Region), subject.Remote(self.Region), subject.Held(self.Region), subject.Credential(self.Region),
-			subject.Position(self.Region), subject.Rejoin(self.Region, "*"), subject.Repair(self.Region, "*"),
+			subject.Position(self.Region), subject.Known(self.Region), subject.Relays(self.Region), subject.Rejoin(self.Region, "*"), subject.Repair(self.Region, "*"),
 			"$JS.EVENT.ADVISORY.>",
 		},
 	}

@@ -27,7 +27,7 @@ func EventsFamily() Family {
 func ControlFamily() Family {
 	return Family{
 		Stream: subject.ControlStream, All: subject.ControlOf, Replicated: subject.ControlOf,
-		Services: []func(string) string{subject.Position},
+		Services: []func(string) string{subject.Position, subject.Known},
 		Notices:  []func(string, string) string{subject.Rejoin, subject.Repair},
 	}
 }

@@ -97,11 +97,11 @@ func TestCreateAndLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := eu.Sealer.Seal([]byte("secret"))
+	sealed, err := eu.Sealer.Seal(t.Context(), []byte("secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := relay.Sealer.Open(sealed); err != nil || string(got.Bytes()) != "secret" {
+	if got, err := relay.Sealer.Open(t.Context(), sealed); err != nil || string(got.Bytes()) != "secret" {
 		t.Error("a relay does not open what a hub sealed:", err)
 	}
 	creds, err := os.ReadFile(relay.CredsFile)
@@ -360,11 +360,11 @@ func TestRelaysCannotOpenSeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := hub.Seeds.Seal([]byte("seed"))
+	sealed, err := hub.Seeds.Seal(t.Context(), []byte("seed"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := relay.Sealer.Open(sealed); err == nil {
+	if _, err := relay.Sealer.Open(t.Context(), sealed); err == nil {
 		t.Error("a relay's key opened the seed of an account")
 	}
 	if _, err := os.Stat(filepath.Join(relayFolder(dir, "eu"), seedsFile)); err == nil {

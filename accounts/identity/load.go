@@ -183,13 +183,13 @@ func loadAccount(folder string, keys keySet) (Account, error) {
 }
 
 func loadSealer(folder, name string) (keyring.Sealer, error) {
-	text, err := read(folder, name)
-	if err != nil {
+	file := filepath.Join(folder, name)
+	if _, err := read(folder, name); err != nil {
 		return nil, err
 	}
-	s, err := keyring.ParseAgeSealer(text)
+	s, err := keyring.OpenAgeFile(file)
 	if err != nil {
-		return nil, fault.New("identity.load", fault.Invalid, "identity_damaged", "%s: %v", filepath.Join(folder, name), err)
+		return nil, fault.New("identity.load", fault.Invalid, "identity_damaged", "%s: %v", file, err)
 	}
 	return s, nil
 }

@@ -2,89 +2,127 @@ package keyring
 
 import (
 	"bytes"
-	"encoding/base64"
-	"errors"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"slices"
 
 	"filippo.io/age"
 
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// Sealer encrypts secrets for storage in places that many can read, such as the control log.
-type Sealer interface {
-	// Seal returns plain encrypted, as one line of text. Two calls give two different texts.
-	Seal(plain []byte) (string, error)
-	// Open returns what was sealed, or an error if the text was not sealed for this Sealer or was changed.
-	Open(sealed string) (Secret, error)
-}
+// ageProvider begins what an AgeSealer seals.
+const ageProvider = "age"
 
-// agePrefix names the sealer in the sealed text, so that a later one can tell its own.
-const agePrefix = "age:"
-
-// AgeSealer seals for one X25519 identity in the age format (age-encryption.org/v1).
+// AgeSealer seals for X25519 identities in the age format (age-encryption.org/v1). It is immutable.
 type AgeSealer struct {
-	identity *age.X25519Identity
+	identities []*age.X25519Identity // the first seals
 }
 
 var _ Sealer = (*AgeSealer)(nil)
 
 // NewAgeSealer makes a sealer with a fresh identity, in memory only.
-func NewAgeSealer() (*AgeSealer, error) {
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		return nil, fault.Wrap("sealer.new", fault.Internal, err)
-	}
-	return &AgeSealer{identity: id}, nil
-}
+func NewAgeSealer() (*AgeSealer, error) { return new(AgeSealer).Add() }
 
-// ParseAgeSealer reads an identity file's content: one AGE-SECRET-KEY-1… line, comments allowed.
+// ParseAgeSealer reads an identity file's content: AGE-SECRET-KEY-1… lines, comments allowed. The first
+// identity seals, all of them open.
 func ParseAgeSealer(text []byte) (*AgeSealer, error) {
 	const op = "sealer.parse"
 	ids, err := age.ParseIdentities(bytes.NewReader(text))
-	if err != nil || len(ids) != 1 {
+	if err != nil || len(ids) == 0 {
 		// age's own error may quote the line, which is the secret
-		return nil, fault.New(op, fault.Invalid, "identity_malformed", "not an age identity file with exactly one AGE-SECRET-KEY-1 line")
+		return nil, fault.New(op, fault.Invalid, "identity_malformed", "not an age identity file of AGE-SECRET-KEY-1 lines")
 	}
-	id, ok := ids[0].(*age.X25519Identity)
-	if !ok {
-		return nil, fault.New(op, fault.Invalid, "identity_malformed", "the age identity is not of type X25519")
-	}
-	return &AgeSealer{identity: id}, nil
-}
-
-// LoadAgeSealer reads an identity file.
-func LoadAgeSealer(file string) (*AgeSealer, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fault.Wrap("sealer.load", fault.NotFound, err)
-	}
-	s, err := ParseAgeSealer(text)
-	if err != nil {
-		return nil, fault.Wrap("sealer.load: "+file, fault.Invalid, err)
+	s := &AgeSealer{}
+	for _, one := range ids {
+		id, ok := one.(*age.X25519Identity)
+		if !ok {
+			return nil, fault.New(op, fault.Invalid, "identity_malformed", "the age identity is not of type X25519")
+		}
+		if s.find(masterID(id)) != nil {
+			return nil, fault.New(op, fault.Invalid, "identity_malformed", "the identity file holds %s twice", masterID(id))
+		}
+		s.identities = append(s.identities, id)
 	}
 	return s, nil
 }
 
-// Identity is the identity file's content, for ParseAgeSealer.
-func (s *AgeSealer) Identity() Secret {
-	return Secret(fmt.Sprintf("# public key: %s\n%s\n", s.identity.Recipient(), s.identity))
+// Add returns a sealer that has a fresh identity as well. It opens only, until it is promoted.
+func (s *AgeSealer) Add() (*AgeSealer, error) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, fault.Wrap("sealer.add", fault.Internal, err)
+	}
+	return &AgeSealer{identities: append(slices.Clone(s.identities), id)}, nil
 }
 
-// String names the sealer by its public key.
-func (s *AgeSealer) String() string { return "age sealer " + s.identity.Recipient().String() }
+// Promote returns a sealer that seals with the named identity and opens with all that it had.
+func (s *AgeSealer) Promote(master string) (*AgeSealer, error) {
+	id := s.find(master)
+	if id == nil {
+		return nil, fault.New("sealer.promote", fault.NotFound, "no_such_master", "master key %s is not in this file", master)
+	}
+	rest := slices.DeleteFunc(slices.Clone(s.identities), func(o *age.X25519Identity) bool { return o == id })
+	return &AgeSealer{identities: append([]*age.X25519Identity{id}, rest...)}, nil
+}
 
-// Format prints String for every verb: the identity is in an unexported field.
+// Retire returns a sealer that has the sealing identity alone.
+func (s *AgeSealer) Retire() *AgeSealer { return &AgeSealer{identities: s.identities[:1:1]} }
+
+// Shares says whether the two have an identity in common.
+func (s *AgeSealer) Shares(o *AgeSealer) bool {
+	return slices.ContainsFunc(o.identities, func(id *age.X25519Identity) bool { return s.find(masterID(id)) != nil })
+}
+
+// Identity is the identity file's content, for ParseAgeSealer.
+func (s *AgeSealer) Identity() Secret {
+	var out bytes.Buffer
+	for _, id := range s.identities {
+		fmt.Fprintf(&out, "# master key %s, public key: %s\n%s\n", masterID(id), id.Recipient(), id)
+	}
+	return out.Bytes()
+}
+
+// String names the sealer by the master key that it seals with.
+func (s *AgeSealer) String() string { return "age sealer " + masterID(s.identities[0]) }
+
+// Format prints String for every verb: the identities are in an unexported field.
 func (s *AgeSealer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// Seal encrypts plain; the result is "age:" and base64.
-func (s *AgeSealer) Seal(plain []byte) (string, error) {
+// Masters lists the identities by the hashes of their public keys.
+func (s *AgeSealer) Masters(context.Context) ([]string, error) { return s.masters(), nil }
+
+func (s *AgeSealer) masters() []string {
+	out := make([]string, len(s.identities))
+	for i, id := range s.identities {
+		out[i] = masterID(id)
+	}
+	return out
+}
+
+func (s *AgeSealer) find(master string) *age.X25519Identity {
+	for _, id := range s.identities {
+		if masterID(id) == master {
+			return id
+		}
+	}
+	return nil
+}
+
+// masterID is "age:" and 64 bits of the hash of the public key.
+func masterID(id *age.X25519Identity) string {
+	sum := sha256.Sum256([]byte(id.Recipient().String()))
+	return ageProvider + ":" + hex.EncodeToString(sum[:8])
+}
+
+// Seal encrypts plain for the first identity.
+func (s *AgeSealer) Seal(_ context.Context, plain []byte) (string, error) {
 	const op = "secret.seal"
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, s.identity.Recipient())
+	w, err := age.Encrypt(&out, s.identities[0].Recipient())
 	if err != nil {
 		return "", fault.Wrap(op, fault.Internal, err)
 	}
@@ -94,24 +132,21 @@ func (s *AgeSealer) Seal(plain []byte) (string, error) {
 	if err := w.Close(); err != nil {
 		return "", fault.Wrap(op, fault.Internal, err)
 	}
-	return agePrefix + base64.StdEncoding.EncodeToString(out.Bytes()), nil
+	return sealedText(masterID(s.identities[0]), out.Bytes()), nil
 }
 
 // Open decrypts what Seal returned. It costs about 0.1 ms: keep the result of a key in use.
-func (s *AgeSealer) Open(sealed string) (Secret, error) {
+func (s *AgeSealer) Open(_ context.Context, sealed string) (Secret, error) {
 	const op = "secret.open"
-	text, ok := strings.CutPrefix(sealed, agePrefix)
-	if !ok {
-		return nil, fault.New(op, fault.Invalid, "sealed_malformed", "the sealed secret does not begin with %q", agePrefix)
+	master, raw, err := parseSealed(op, ageProvider, sealed)
+	if err != nil {
+		return nil, err
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
-		return nil, fault.New(op, fault.Invalid, "sealed_malformed", "the sealed secret is not base64")
+	id := s.find(master)
+	if id == nil {
+		return nil, forOther(op, master)
 	}
-	r, err := age.Decrypt(bytes.NewReader(raw), s.identity)
-	if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
-		return nil, fault.New(op, fault.Denied, "sealed_for_other", "the secret was sealed for another master key")
-	}
+	r, err := age.Decrypt(bytes.NewReader(raw), id)
 	if err != nil {
 		return nil, fault.New(op, fault.Invalid, "sealed_damaged", "the sealed secret is damaged")
 	}

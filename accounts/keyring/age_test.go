@@ -1,18 +1,19 @@
 package keyring_test
 
 import (
-	"bytes"
-	"encoding/base64"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
+	"time"
 
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/accounts/keyring/sealertest"
+	"github.com/weft-mesh/weft/accounts/secretfile"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/streamtest"
 )
 
 func sealer(t *testing.T) *keyring.AgeSealer {
@@ -24,78 +25,129 @@ func sealer(t *testing.T) *keyring.AgeSealer {
 	return s
 }
 
-func TestAgeSealerRoundTrip(t *testing.T) {
-	s := sealer(t)
-	rapid.Check(t, func(rt *rapid.T) {
-		plain := rapid.SliceOf(rapid.Byte()).Draw(rt, "plain")
-		sealed, err := s.Seal(plain)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if !strings.HasPrefix(sealed, "age:") || strings.ContainsAny(sealed, "\r\n ") {
-			rt.Fatalf("not one line of age: and base64: %q", sealed)
-		}
-		got, err := s.Open(sealed)
-		if err != nil || !bytes.Equal(got, plain) {
-			rt.Fatalf("got %d bytes, %v; want %d", len(got), err, len(plain))
-		}
-		again, err := s.Seal(plain)
-		if err != nil || again == sealed {
-			rt.Fatal("two seals of one secret are the same")
+// turned adds an identity and seals with it.
+func turned(t *testing.T, s *keyring.AgeSealer) *keyring.AgeSealer {
+	t.Helper()
+	more, err := s.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, _ := more.Masters(t.Context())
+	next, err := more.Promote(ids[len(ids)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// held lets the suite change the identities of a sealer that is immutable.
+type held struct{ *keyring.AgeSealer }
+
+func TestAgeSealer(t *testing.T) {
+	sealertest.Run(t, func(t *testing.T) sealertest.Subject {
+		h := &held{sealer(t)}
+		return sealertest.Subject{
+			Sealer: h,
+			Rotate: func() { h.AgeSealer = turned(t, h.AgeSealer) },
+			Retire: func() { h.AgeSealer = h.AgeSealer.Retire() },
 		}
 	})
 }
 
-func TestAgeSealerRefuses(t *testing.T) {
-	s := sealer(t)
-	sealed, err := s.Seal([]byte(word))
-	if err != nil {
+func TestMemorySealer(t *testing.T) {
+	sealertest.Run(t, func(*testing.T) sealertest.Subject {
+		s := keyring.NewMemorySealer()
+		return sealertest.Subject{Sealer: s, Rotate: s.Rotate, Retire: s.Retire, Down: s.SetDown}
+	})
+}
+
+// ageFile is an identity file with what an operator does to it.
+type ageFile struct {
+	t    *testing.T
+	path string
+	now  *keyring.AgeSealer
+	open *keyring.AgeFile
+}
+
+func newAgeFile(t *testing.T) *ageFile {
+	t.Helper()
+	f := &ageFile{t: t, path: filepath.Join(t.TempDir(), "master.age")}
+	f.write(sealer(t))
+	var err error
+	if f.open, err = keyring.OpenAgeFile(f.path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sealer(t).Open(sealed); fault.CodeOf(err) != "sealed_for_other" {
-		t.Errorf("another master key: %v", err)
-	}
-	for _, bad := range []string{"", "age:", sealed[4:], "AGE:" + sealed[4:], "age:!!!", sealed + "\n", sealed[:len(sealed)-4], "kms:" + sealed[4:]} {
-		if got, err := s.Open(bad); err == nil || got != nil {
-			t.Errorf("Open(%.20q…) gave %d bytes, %v", bad, len(got), err)
-		}
-	}
-	raw, err := base64.StdEncoding.DecodeString(sealed[4:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range raw {
-		changed := bytes.Clone(raw)
-		changed[i] ^= 1
-		if got, err := s.Open("age:" + base64.StdEncoding.EncodeToString(changed)); err == nil || got != nil {
-			t.Fatalf("byte %d flipped: opened", i)
-		}
+	return f
+}
+
+func (f *ageFile) write(s *keyring.AgeSealer) {
+	f.t.Helper()
+	f.now = s
+	if err := secretfile.Replace(f.path, s.Identity()); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-func TestAgeSealerFile(t *testing.T) {
+// seen waits until the file is read again.
+func (f *ageFile) seen() {
+	f.t.Helper()
+	want, _ := f.now.Masters(context.Background())
+	streamtest.Eventually(f.t, 10*time.Second, func() (bool, string) {
+		have, _ := f.open.Masters(context.Background())
+		return fmt.Sprint(have) == fmt.Sprint(want), fmt.Sprintf("the file holds %v, read are %v", want, have)
+	})
+}
+
+func TestAgeFile(t *testing.T) {
+	sealertest.Run(t, func(t *testing.T) sealertest.Subject {
+		f := newAgeFile(t)
+		return sealertest.Subject{
+			Sealer: f.open,
+			Rotate: func() { f.write(turned(t, f.now)); f.seen() },
+			Retire: func() { f.write(f.now.Retire()); f.seen() },
+		}
+	})
+}
+
+// A file that is half written, or gone for a moment, must not take the keys away that were read before.
+func TestAgeFileKeepsWhatItHas(t *testing.T) {
+	f := newAgeFile(t)
+	sealed, err := f.open.Seal(t.Context(), []byte(word))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := sealer(t).Seal(t.Context(), []byte(word)) // makes the file be looked at
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := turned(t, f.now)
+	for name, spoil := range map[string]func() error{
+		"half":  func() error { return os.WriteFile(f.path, whole.Identity()[:100], 0o600) },
+		"empty": func() error { return os.WriteFile(f.path, nil, 0o600) },
+		"gone":  func() error { return os.Remove(f.path) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for time.Since(begin) < 1200*time.Millisecond { // longer than between two looks
+			if got, err := f.open.Open(t.Context(), sealed); err != nil || string(got) != word {
+				t.Fatalf("%s: what was readable is not: %v", name, err)
+			}
+			if _, err := f.open.Open(t.Context(), foreign); fault.CodeOf(err) != "sealed_for_other" {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	f.write(whole)
+	f.seen()
+}
+
+func TestParseAgeSealer(t *testing.T) {
 	s := sealer(t)
-	file := filepath.Join(t.TempDir(), "master.age")
-	if err := os.WriteFile(file, s.Identity(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := keyring.LoadAgeSealer(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed, err := s.Seal([]byte(word))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := loaded.Open(sealed); err != nil || string(got) != word {
-		t.Errorf("the loaded sealer does not open: %v", err)
-	}
-	if _, err := keyring.LoadAgeSealer(file + ".none"); fault.KindOf(err) != fault.NotFound {
-		t.Errorf("missing file: %v", err)
-	}
 	identity := string(s.Identity())
 	for name, text := range map[string]string{
-		"empty": "", "words": "hello", "cut": identity[:len(identity)-6], "two": identity + identity, "lower": strings.ToLower(identity),
+		"empty": "", "words": "hello", "cut": identity[:len(identity)-6], "twice": identity + identity, "lower": strings.ToLower(identity),
 	} {
 		if _, err := keyring.ParseAgeSealer([]byte(text)); fault.CodeOf(err) != "identity_malformed" {
 			t.Errorf("%s: %v", name, err)
@@ -103,12 +155,26 @@ func TestAgeSealerFile(t *testing.T) {
 			t.Errorf("%s: the error shows the identity", name)
 		}
 	}
+	if _, err := keyring.OpenAgeFile(filepath.Join(t.TempDir(), "none")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("missing file: %v", err)
+	}
+	two := turned(t, s)
+	again, err := keyring.ParseAgeSealer(two.Identity())
+	if err != nil || string(again.Identity()) != string(two.Identity()) {
+		t.Errorf("two identities: %v", err)
+	}
+	if !s.Shares(two) || !two.Shares(s) || s.Shares(sealer(t)) || s.Shares(two.Retire()) {
+		t.Error("which identities two files have in common is not told")
+	}
+	if _, err := s.Promote("age:0000000000000000"); fault.CodeOf(err) != "no_such_master" {
+		t.Errorf("promoting what is not there: %v", err)
+	}
 }
 
 func TestAgeSealerDoesNotShowItsIdentity(t *testing.T) {
 	s := sealer(t)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-		if got := fmt.Sprintf(verb, s); !strings.HasPrefix(got, "age sealer age1") {
+		if got := fmt.Sprintf(verb, s); !strings.HasPrefix(got, "age sealer age:") {
 			t.Errorf("%s: %q", verb, got)
 		}
 	}

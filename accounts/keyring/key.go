@@ -52,25 +52,39 @@ type Key struct {
 	Topics     []string  `json:"topics,omitempty"` // topics it may send to; empty means all
 	Sealed     string    `json:"sealed,omitempty"` // the secret, sealed; empty once revoked
 	CreatedAt  time.Time `json:"created_at"`
+	ActiveFrom time.Time `json:"active_from,omitzero"` // a pending key is active from then on; zero: until it is said
 	GraceUntil time.Time `json:"grace_until,omitzero"`
+	Replaces   string    `json:"replaces,omitempty"`          // the kid whose rotation made it
+	Rotation   int       `json:"rotation_days,omitempty"`     // age at which a rotation is due, in days; 0: DefaultRotation
+	GraceDays  int       `json:"grace_period_days,omitempty"` // how long it is good after its rotation; 0: DefaultGrace
+}
+
+// StateAt is where the key stands at now. The record says where it was put, the clock moves it on: a pending
+// key is active from ActiveFrom on, and one in grace is as good as revoked after GraceUntil.
+func (k *Key) StateAt(now time.Time) State {
+	switch {
+	case k.State == Pending && !k.ActiveFrom.IsZero() && !now.Before(k.ActiveFrom):
+		return Active
+	case k.State == Grace && now.After(k.GraceUntil):
+		return Revoked
+	}
+	return k.State
 }
 
 // Usable returns nil if requests signed with the key are accepted at now, else an Unauthenticated fault
 // whose code says why: key_pending, key_expired, key_revoked or key_invalid.
 func (k *Key) Usable(now time.Time) error {
 	const op = "key.use"
-	switch k.State {
-	case Active:
+	switch k.StateAt(now) {
+	case Active, Grace:
 		return nil
-	case Grace:
-		if !now.After(k.GraceUntil) {
-			return nil
-		}
-		return fault.New(op, fault.Unauthenticated, "key_expired", "key %s was replaced and its grace period ended at %s",
-			k.Kid, k.GraceUntil.UTC().Format(time.RFC3339))
 	case Pending:
 		return fault.New(op, fault.Unauthenticated, "key_pending", "key %s is not active yet", k.Kid)
 	case Revoked:
+		if k.State == Grace {
+			return fault.New(op, fault.Unauthenticated, "key_expired", "key %s was replaced and its grace period ended at %s",
+				k.Kid, k.GraceUntil.UTC().Format(time.RFC3339))
+		}
 		return fault.New(op, fault.Unauthenticated, "key_revoked", "key %s is revoked", k.Kid)
 	}
 	return fault.New(op, fault.Unauthenticated, "key_invalid", "key %s is in a state that this program does not know", k.Kid)

@@ -61,8 +61,7 @@ func (w *world) Publish(_ context.Context, _ string, _ *uplink.Stamp, msgs []upl
 // sealer keeps secrets in the open and counts.
 type sealer struct{ opened int }
 
-func (s *sealer) Seal(plain []byte) (string, error) { return string(plain), nil }
-func (s *sealer) Open(text string) (keyring.Secret, error) {
+func (s *sealer) Open(_ context.Context, text string) (keyring.Secret, error) {
 	s.opened++
 	return keyring.Secret(text), nil
 }

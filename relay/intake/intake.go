@@ -79,7 +79,7 @@ type Options struct {
 	// Client says whether the certificate of a request's connection is still accepted: nil, or an Unauthenticated
 	// fault with the code of the answer. Without it nothing is asked.
 	Client   func(r *http.Request) error
-	Sealer   keyring.Sealer
+	Sealer   keyring.Opener
 	Tokens   Tokens // nil: no issuer is configured, and a request with a token is refused
 	Limits   Limits
 	Recorder Recorder

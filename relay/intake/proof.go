@@ -1,9 +1,11 @@
 package intake
 
 import (
+	"context"
 	"crypto/ed25519"
 	"net/http"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -20,12 +22,17 @@ type opened struct {
 	secret keyring.Secret
 }
 
+// openTime bounds the wait for a key service.
+const openTime = 2 * time.Second
+
 // secret opens the secret of a key once.
-func (h *Handler) secret(key *keyring.Key) (keyring.Secret, error) {
+func (h *Handler) secret(ctx context.Context, key *keyring.Key) (keyring.Secret, error) {
 	if v, ok := h.secrets.Load(key.Kid); ok && v.(*opened).sealed == key.Sealed {
 		return v.(*opened).secret, nil
 	}
-	s, err := h.o.Sealer.Open(key.Sealed)
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	s, err := h.o.Sealer.Open(ctx, key.Sealed)
 	if err == nil {
 		err = keyring.CheckSecret(key.Algorithms, s)
 	}
@@ -39,9 +46,9 @@ func (h *Handler) secret(key *keyring.Key) (keyring.Secret, error) {
 // material is the key's secret for the algorithm. Where the key is missing, revoked or not for it, ok is
 // false and the secret is a dummy of the algorithm's kind, so that the work is the same, and so that the public key
 // of one scheme is never the secret of another.
-func (h *Handler) material(key *keyring.Key, algorithm string) (s keyring.Secret, ok bool, err error) {
+func (h *Handler) material(ctx context.Context, key *keyring.Key, algorithm string) (s keyring.Secret, ok bool, err error) {
 	if key != nil && key.Sealed != "" && key.Allows(algorithm) {
-		if s, err = h.secret(key); err == nil {
+		if s, err = h.secret(ctx, key); err == nil {
 			return s, true, nil
 		}
 	}
@@ -55,18 +62,18 @@ func (h *Handler) material(key *keyring.Key, algorithm string) (s keyring.Secret
 // one of the same producer, whose secret may be replaced before or after the kid in the sender's settings.
 // Without a signer the work depends on the request alone, not on what is known of the kid. The error says
 // that the named key's secret could not be opened.
-func (h *Handler) prove(x *exchange, named *keyring.Key) (signer *keyring.Key, err error) {
+func (h *Handler) prove(ctx context.Context, x *exchange, named *keyring.Key) (signer *keyring.Key, err error) {
 	switch x.form {
 	case formWebhook:
-		return h.proveWebhook(x, named)
+		return h.proveWebhook(ctx, x, named)
 	case formBody:
-		secret, ok, err := h.material(named, keyring.Body)
+		secret, ok, err := h.material(ctx, named, keyring.Body)
 		if signature.VerifyBody(secret, x.body, x.mac) && ok {
 			return named, nil
 		}
 		return nil, err
 	default:
-		secret, ok, err := h.material(named, keyring.WeftV1)
+		secret, ok, err := h.material(ctx, named, keyring.WeftV1)
 		if signature.Verify(secret, &x.signed, x.mac) && ok {
 			return named, nil
 		}
@@ -77,16 +84,16 @@ func (h *Handler) prove(x *exchange, named *keyring.Key) (signer *keyring.Key, e
 // maxSigners is how many keys may have made one signature of Standard Webhooks.
 const maxSigners = 3
 
-func (h *Handler) proveWebhook(x *exchange, named *keyring.Key) (*keyring.Key, error) {
+func (h *Handler) proveWebhook(ctx context.Context, x *exchange, named *keyring.Key) (*keyring.Key, error) {
 	x.content = signature.AppendWebhook(x.content[:0], x.webhookID, x.timestamp, x.body)
 	candidates := h.candidates(x, named)
 	var failed error
 	for i, key := range candidates {
-		secret, ok, err := h.material(key, keyring.StandardWebhooks)
+		secret, ok, err := h.material(ctx, key, keyring.StandardWebhooks)
 		if signature.VerifyWebhook(secret, x.content, x.mac) && ok {
 			return key, nil
 		}
-		public, okPublic, errPublic := h.material(key, keyring.StandardWebhooksV1a)
+		public, okPublic, errPublic := h.material(ctx, key, keyring.StandardWebhooksV1a)
 		if signature.VerifyWebhookEd25519(ed25519.PublicKey(public), x.content, x.mac) && okPublic {
 			return key, nil
 		}
@@ -128,12 +135,14 @@ type producer struct{ tenant, name string }
 // request asks for them, and drops what is gone. The relay calls it when the control state changes. Secrets and plans
 // do not depend on it; a key signs in place of another of its producer once this has seen both.
 func (h *Handler) Follow(state *control.State) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTime) // of all: what is left is opened when it is asked for
+	defer cancel()
 	siblings := map[producer][]string{}
 	for kid, key := range state.Keys {
 		if key.Sealed == "" {
 			continue
 		}
-		if _, err := h.secret(key); err != nil {
+		if _, err := h.secret(ctx, key); err != nil {
 			h.o.Logger.Warn("the secret of a key cannot be opened", zap.String("kid", kid), zap.Error(err))
 		}
 		if formWebhook.allows(key) {
@@ -163,7 +172,7 @@ func (h *Handler) Follow(state *control.State) {
 // authenticate finds the key and its tenant and checks the signature.
 func (h *Handler) authenticate(x *exchange, r *http.Request) *problem {
 	named := x.state.Keys[x.signed.Kid]
-	signer, err := h.prove(x, named)
+	signer, err := h.prove(r.Context(), x, named)
 	p := h.judge(x, r, named, signer, err)
 	scheme, code := x.form.scheme(), codeOK
 	if p != nil {

@@ -26,14 +26,13 @@ var stageSizes = []struct {
 // surroundings play everything around a handler at no cost.
 type surroundings struct{ state *control.State }
 
-func (s *surroundings) State() *control.State                 { return s.state }
-func (*surroundings) HeartbeatAge() time.Duration             { return 0 }
-func (*surroundings) Request(int, string, time.Duration)      {}
-func (*surroundings) Events(string, string, string, int)      {}
-func (*surroundings) Published(time.Duration)                 {}
-func (*surroundings) Signature(string, string)                {}
-func (*surroundings) Seal([]byte) (string, error)             { return "", nil }
-func (*surroundings) Open(string) (s keyring.Secret, _ error) { return s, nil }
+func (s *surroundings) State() *control.State                                  { return s.state }
+func (*surroundings) HeartbeatAge() time.Duration                              { return 0 }
+func (*surroundings) Request(int, string, time.Duration)                       {}
+func (*surroundings) Events(string, string, string, int)                       {}
+func (*surroundings) Published(time.Duration)                                  {}
+func (*surroundings) Signature(string, string)                                 {}
+func (*surroundings) Open(context.Context, string) (s keyring.Secret, _ error) { return s, nil }
 func (*surroundings) Publish(_ context.Context, _ string, _ *uplink.Stamp, _ []uplink.Message, results []uplink.Result) {
 	for i := range results {
 		results[i] = uplink.Result{Status: uplink.Stored, Seq: uint64(1_000_000 + i)}

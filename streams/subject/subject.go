@@ -253,6 +253,13 @@ func Held(region string) string { return "weft." + region + ".held" }
 // Credential is the service of a region's hub in CONTROL that signs users for relays.
 func Credential(region string) string { return "weft." + region + ".credential" }
 
+// Relays is where the relays of a region tell its hubs, in CONTROL, what they know.
+func Relays(region string) string { return "weft." + region + ".relays" }
+
+// Known is the service of a region's hub in CONTROL that tells other regions' hubs whether a change of the control
+// state has come to its relays.
+func Known(region string) string { return "weft." + region + ".known" }
+
 // Position is the service of a region's hub in CONTROL that tells other regions how much of what they wrote
 // is stored there.
 func Position(region string) string { return "weft." + region + ".position" }

@@ -47,7 +47,7 @@ func (in *Injector) stepDown(ctx context.Context, f Fault) error {
 	for range stepDowns {
 		in.handOver(conn, subject.ControlStream)
 		for _, t := range log.State().ActiveTenants() {
-			seed, err := id.Seeds.Open(t.SigningSeed)
+			seed, err := id.Seeds.Open(ctx, t.SigningSeed)
 			if err != nil {
 				return err
 			}

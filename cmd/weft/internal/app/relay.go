@@ -41,6 +41,7 @@ type Relay struct {
 	control *nats.Conn
 	state   *control.Log
 	dial    dialer
+	reports *reporter
 	close   sync.Once
 }
 
@@ -78,6 +79,7 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		r.shut()
 		return nil, err
 	}
+	r.reports = startReports(r.control, r.state, id, c.ID, c.Logger)
 	return r, nil
 }
 
@@ -120,6 +122,9 @@ func (r *Relay) Stop(ctx context.Context) error {
 
 func (r *Relay) shut() {
 	r.close.Do(func() {
+		if r.reports != nil {
+			r.reports.stop()
+		}
 		r.state.Close()
 		r.control.Close()
 	})
