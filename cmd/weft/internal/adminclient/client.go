@@ -42,7 +42,7 @@ type problem struct {
 }
 
 // Do sends a request to the first hub that takes it and decodes the answer into out. A hub that is down, or
-// is not the control home, is passed over; the last refusal is returned when none takes it.
+// closed, or not the control home, is passed over; the last refusal is returned when none takes it.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	var last error
 	for _, url := range c.urls {
@@ -80,7 +80,8 @@ func (c *Client) once(ctx context.Context, method, url string, in, out any) (don
 	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil {
 		return true, fmt.Errorf("%s answered %s", url, resp.Status)
 	}
-	return p.Code != "not_control_home", fault.New("", kindOf(resp.StatusCode), p.Code, "%s", p.Detail)
+	elsewhere := p.Code == "not_control_home" || p.Code == "region_closed"
+	return !elsewhere, fault.New("", kindOf(resp.StatusCode), p.Code, "%s", p.Detail)
 }
 
 func kindOf(status int) fault.Kind {
