@@ -230,7 +230,7 @@ func (h *Hub) ActivateKey(ctx context.Context, kid, by string) (*KeyView, error)
 	}
 	if key.State == keyring.Pending {
 		key = key.Activated(h.opts.Now().UTC())
-		if err := h.state.Put(ctx, control.KindKey, kid, key, by); err != nil {
+		if err := h.moveKey(ctx, key, by); err != nil {
 			return nil, err
 		}
 		h.confirmed(ctx, tenant, key, nil)
@@ -286,7 +286,7 @@ func (h *Hub) RevokeKey(ctx context.Context, kid string, dryRun bool, by string)
 	}
 	if key.State != keyring.Revoked {
 		key = key.Dead()
-		if err := h.state.Put(ctx, control.KindKey, kid, key, by); err != nil {
+		if err := h.moveKey(ctx, key, by); err != nil {
 			return nil, err
 		}
 	}

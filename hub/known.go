@@ -21,7 +21,7 @@ import (
 
 const (
 	// confirmWait bounds the wait for every region to confirm a key.
-	confirmWait = 12 * time.Second
+	confirmWait = 6 * time.Second
 	// askKnown is how long one question waits at the region that is asked.
 	askKnown = 2 * time.Second
 	// relayGone is the silence after which a relay is taken for ended: it can store nothing without its hub.

@@ -66,7 +66,7 @@ func (h *Hub) RotateKey(ctx context.Context, kid string, spec RotateSpec, by str
 	}
 	if next.State == keyring.Pending {
 		next = next.Activated(h.opts.Now().UTC())
-		if err := h.state.Put(ctx, control.KindKey, next.Kid, next, by); err != nil {
+		if err := h.moveKey(ctx, next, by); err != nil {
 			return nil, err
 		}
 	}
@@ -74,6 +74,18 @@ func (h *Hub) RotateKey(ctx context.Context, kid string, spec RotateSpec, by str
 		return nil, behind(op, next, waiting)
 	}
 	return h.issued(next, secret, nil), h.replace(ctx, r, h.opts.Now().UTC().Add(grace))
+}
+
+// moveKey writes a key's next state. A write that lost against one which put the key into the same state has done
+// what it was for.
+func (h *Hub) moveKey(ctx context.Context, k *keyring.Key, by string) error {
+	err := h.state.Put(ctx, control.KindKey, k.Kid, k, by)
+	if fault.CodeOf(err) == "write_lost" {
+		if have := h.State().Keys[k.Kid]; have.Tenant == k.Tenant && have.State == k.State {
+			return nil
+		}
+	}
+	return err
 }
 
 // rotation is one key on its way to be another.
@@ -88,7 +100,7 @@ func (h *Hub) rotateAt(ctx context.Context, r rotation, secret keyring.Secret, a
 	next := *r.next
 	if next.State == keyring.Pending {
 		next.ActiveFrom = at
-		if err := h.state.Put(ctx, control.KindKey, next.Kid, &next, r.by); err != nil {
+		if err := h.moveKey(ctx, &next, r.by); err != nil {
 			return nil, err
 		}
 	}
@@ -103,7 +115,7 @@ func (h *Hub) replace(ctx context.Context, r rotation, until time.Time) error {
 	if r.old.State == keyring.Grace {
 		return nil
 	}
-	return h.state.Put(ctx, control.KindKey, r.old.Kid, r.old.Replaced(until), r.by)
+	return h.moveKey(ctx, r.old.Replaced(until), r.by)
 }
 
 func behind(op string, next *keyring.Key, waiting map[string]string) error {
@@ -134,7 +146,7 @@ func (h *Hub) successor(ctx context.Context, old *keyring.Key, public, by string
 		return nil, nil, err
 	}
 	next := old.Successor(h.newKid(old.Tenant), sealed, h.opts.Now().UTC())
-	return next, secret, h.state.Put(ctx, control.KindKey, next.Kid, next, by)
+	return next, secret, h.moveKey(ctx, next, by)
 }
 
 // successorOf is the key that is furthest of those made to replace another: two regions that were cut off from
@@ -162,7 +174,7 @@ func (h *Hub) buryKeys(ctx context.Context) {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, apiTimeout)
-		err := h.state.Put(call, control.KindKey, k.Kid, k.Dead(), "hub "+h.serverName())
+		err := h.moveKey(call, k.Dead(), "hub "+h.serverName())
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			h.log.Warn("a key after its grace period", zap.String("kid", k.Kid), zap.Error(err))

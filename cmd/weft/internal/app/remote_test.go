@@ -30,7 +30,13 @@ import (
 // pair is two regions in this process, their link through a cutter, and a relay in eu with a client.
 type pair struct {
 	t      testing.TB
+	dir    string
+	base   int
+	log    *zap.Logger
 	cutter *streamtest.Cutter
+	hubs   map[string]*hub.Hub
+	bundle *hub.Bundle
+	relay  *Relay
 	client *client.Client
 	next   atomic.Int64
 }
@@ -41,9 +47,8 @@ func newPair(t testing.TB, remoteTimeout time.Duration) *pair {
 	defer cancel()
 	dir, base := t.TempDir(), streamtest.Ports(t).Base()
 	must(t, identity.Create(dir, identity.Mesh{Name: "test", Regions: []identity.Region{{Name: "eu"}, {Name: "us"}}}))
-	p := &pair{t: t, cutter: streamtest.NewCutter(t, fmt.Sprintf("127.0.0.1:%d", base+2))}
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
-	hubs := map[string]*hub.Hub{}
+	p := &pair{t: t, dir: dir, base: base, log: log, hubs: map[string]*hub.Hub{}, cutter: streamtest.NewCutter(t, fmt.Sprintf("127.0.0.1:%d", base+2))}
 	for i, peer := range map[int]hub.Peer{0: {Name: "us"}, 1: {Name: "eu", Leaf: []string{"tls://" + p.cutter.Addr()}}} {
 		id, err := identity.LoadHub(dir, []string{"eu", "us"}[i])
 		must(t, err)
@@ -55,26 +60,43 @@ func newPair(t testing.TB, remoteTimeout time.Duration) *pair {
 		must(t, err)
 		must(t, h.Start(ctx))
 		t.Cleanup(func() { stop(t, h.Stop) })
-		hubs[id.Region] = h
+		p.hubs[id.Region] = h
 	}
 	routes := accounts.DefaultRoutes("acme")
 	safe := routes.Topics[0]
 	safe.Name, safe.Ack = "safe", accounts.AckRemote
 	routes.Topics, routes.Rules = append(routes.Topics, safe), []accounts.Rule{{Type: "safe.>", Topic: "safe"}}
-	b, err := hubs["eu"].AddTenant(ctx, hub.TenantSpec{Name: "acme", Routes: &routes}, "test")
+	b, err := p.hubs["eu"].AddTenant(ctx, hub.TenantSpec{Name: "acme", Routes: &routes}, "test")
 	must(t, err)
 	if len(b.Waiting) > 0 {
 		t.Fatalf("the tenant is not ready: %v", b.Waiting)
 	}
-	id, err := identity.LoadRelay(dir, "eu")
-	must(t, err)
-	r, err := NewRelay(ctx, RelayConfig{Identity: id, ID: "r1", Listen: "127.0.0.1:0", HubURLs: []string{fmt.Sprintf("tls://127.0.0.1:%d", base+1)}, Logger: log,
-		Tune: func(o *relay.Options) { o.Limits.RemoteTimeout = remoteTimeout }})
-	must(t, err)
-	must(t, r.Start())
-	t.Cleanup(func() { stop(t, r.Stop) })
-	p.connect(r.Addr(), filepath.Join(dir, "pki", "ca.pem"), b)
+	p.bundle = b
+	p.relay = p.startRelay("eu", "r1", func(o *relay.Options) { o.Limits.RemoteTimeout = remoteTimeout })
+	p.connect(p.relay.Addr(), filepath.Join(dir, "pki", "ca.pem"), b)
 	return p
+}
+
+func (p *pair) startRelay(region, relayID string, tune ...func(*relay.Options)) *Relay {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	id, err := identity.LoadRelay(p.dir, region)
+	must(p.t, err)
+	port := p.base + 1
+	if region == "us" {
+		port += 10
+	}
+	r, err := NewRelay(ctx, RelayConfig{Identity: id, ID: relayID, Listen: "127.0.0.1:0", HubURLs: []string{fmt.Sprintf("tls://127.0.0.1:%d", port)}, Logger: p.log,
+		Tune: func(o *relay.Options) {
+			for _, f := range tune {
+				f(o)
+			}
+		}})
+	must(p.t, err)
+	must(p.t, r.Start())
+	p.t.Cleanup(func() { stop(p.t, r.Stop) })
+	return r
 }
 
 func must(t testing.TB, err error) {
