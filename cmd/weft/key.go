@@ -55,6 +55,9 @@ func (s *secretOut) check() error {
 
 // write stores the secret and says where, for a person.
 func (s *secretOut) write(cmd *cobra.Command, data string, k *hub.IssuedKey) (string, error) {
+	if k.Secret == "" {
+		return "not told: the producer keeps its private key", nil
+	}
 	file := s.out
 	switch file {
 	case "-":
@@ -75,7 +78,7 @@ func (s *secretOut) write(cmd *cobra.Command, data string, k *hub.IssuedKey) (st
 
 func newKeyAdd(a *adminFlags) *cobra.Command {
 	var spec hub.KeySpec
-	var from string
+	var from, publicFile string
 	var out secretOut
 	cmd := &cobra.Command{
 		Use:   "add --tenant NAME",
@@ -92,6 +95,9 @@ once with --active. A key id is never given twice.`,
 				if spec.ActiveFrom, err = time.Parse(time.RFC3339, from); err != nil {
 					return usageErrorf("--active-from %q is no time such as 2027-01-01T00:00:00Z", from)
 				}
+			}
+			if spec.PublicKey, err = readPublicKey(cmd, publicFile); err != nil {
+				return err
 			}
 			if err := out.check(); err != nil {
 				return err
@@ -118,15 +124,27 @@ once with --active. A key id is never given twice.`,
 	f.StringVar(&spec.Tenant, "tenant", "", "whose key it is")
 	f.StringVar(&spec.Kid, "kid", "", "id of the key (default: made up)")
 	f.StringVar(&spec.Producer, "producer", "", "whose requests it signs; the client certificate must name the same (default: default)")
-	f.StringSliceVar(&spec.Algorithms, "scheme", nil, "signature schemes that it may be used with (default: weft-v1)")
+	f.StringSliceVar(&spec.Algorithms, "scheme", nil, "signature schemes that it may be used with (default: weft-v1): weft-v1, standard-webhooks, standard-webhooks-v1a, body")
 	f.StringSliceVar(&spec.Topics, "topic", nil, "topics that it may send to (default: all)")
 	f.BoolVar(&spec.Active, "active", false, "active at once")
 	f.StringVar(&from, "active-from", "", "active from this time on, RFC 3339")
 	f.IntVar(&spec.Rotation, "rotation-days", 0, "age at which a rotation is due, in days (default: 45)")
 	f.IntVar(&spec.GraceDays, "grace-days", 0, "how long it is good after its rotation, in days (default: 7)")
+	f.StringVar(&publicFile, "public-key", "", publicKeyUsage)
 	out.register(cmd)
 	_ = cmd.MarkFlagRequired("tenant")
 	return cmd
+}
+
+const publicKeyUsage = "`file` with the producer's Ed25519 public key, base64 (- for standard input), for the scheme standard-webhooks-v1a"
+
+// readPublicKey reads a public key as Standard Webhooks writes it, with or without its prefix whpk_.
+func readPublicKey(cmd *cobra.Command, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	raw, err := readInput(cmd.InOrStdin(), file)
+	return strings.TrimPrefix(strings.TrimSpace(string(raw)), "whpk_"), err
 }
 
 func newKeyActivate(a *adminFlags) *cobra.Command {

@@ -25,7 +25,7 @@ type rotateCall struct {
 
 func newKeyRotate(a *adminFlags) *cobra.Command {
 	var call rotateCall
-	var grace, at string
+	var grace, at, publicFile string
 	cmd := &cobra.Command{
 		Use:   "rotate KID | rotate --due",
 		Short: "Replace a key; the old one stays good for its grace period",
@@ -57,6 +57,10 @@ key whose rotation is due; without --yes it only tells which.`,
 					return usageErrorf("--at %q is no time such as 2027-01-01T00:00:00Z", at)
 				}
 			}
+			var err error
+			if call.spec.PublicKey, err = readPublicKey(cmd, publicFile); err != nil {
+				return err
+			}
 			if call.due {
 				return a.rotateDue(cmd, &call)
 			}
@@ -70,6 +74,7 @@ key whose rotation is due; without --yes it only tells which.`,
 	f.BoolVar(&call.due, "due", false, "every key whose rotation is due")
 	f.StringVar(&call.tenant, "tenant", "", "with --due: keys of one tenant")
 	f.BoolVar(&call.yes, "yes", false, "with --due: do it")
+	f.StringVar(&publicFile, "public-key", "", publicKeyUsage)
 	call.out.register(cmd)
 	return cmd
 }
