@@ -20,7 +20,7 @@ func (r *rig) schemeKey(scheme string) keyring.Secret {
 	secret := r.secrets[scheme]
 	private.Algorithms = []string{scheme}
 	if scheme == keyring.StandardWebhooksV1a {
-		sealed, err := r.sealer.Seal(ed25519.NewKeyFromSeed(secret).Public().(ed25519.PublicKey))
+		sealed, err := r.sealer.Seal(r.t.Context(), ed25519.NewKeyFromSeed(secret).Public().(ed25519.PublicKey))
 		r.must(err)
 		private.Sealed = sealed
 	}
