@@ -235,6 +235,10 @@ func (r *rig) serveDigests() {
 	r.must(r.conn.Flush())
 }
 
+func clientSpec(who pki.Principal) pki.Spec {
+	return pki.Spec{CommonName: "client", URIs: []string{who.URI()}, Client: true}
+}
+
 // client is an HTTP client with the principal's certificate.
 func (r *rig) client(who pki.Principal, http1 bool) *http.Client {
 	id := fmt.Sprint(who.URI(), http1)
@@ -244,7 +248,7 @@ func (r *rig) client(who pki.Principal, http1 bool) *http.Client {
 	t := &http.Transport{
 		ForceAttemptHTTP2: !http1,
 		TLSClientConfig: &tls.Config{RootCAs: r.roots(),
-			Certificates: []tls.Certificate{r.pair(pki.Spec{CommonName: "client", URIs: []string{who.URI()}, Client: true})}},
+			Certificates: []tls.Certificate{r.pair(clientSpec(who))}},
 	}
 	if http1 {
 		t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}

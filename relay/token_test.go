@@ -1,9 +1,12 @@
 package relay_test
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +16,8 @@ import (
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/accounts/token/issuertest"
 	"github.com/weft-mesh/weft/relay"
+	"github.com/weft-mesh/weft/relay/client"
+	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/streamtest"
 )
 
@@ -170,6 +175,56 @@ func TestTokenWithoutAnIssuer(t *testing.T) {
 	a := r.send(post{body: plainEvent(), before: bearing("a.b.c")})
 	if a.status != 401 || a.Code != "token_unsupported" || r.stored() != 0 {
 		t.Errorf("%d %s", a.status, a.text)
+	}
+}
+
+// When a producer's certificate is renewed, its next token is bound to the new one, while its connections still
+// stand on the old: the client notices and opens others.
+func TestCertificateIsRenewed(t *testing.T) {
+	r := newTokenRig(t)
+	first, second := r.pair(clientSpec(acme)), r.pair(clientSpec(acme))
+	var current atomic.Pointer[tls.Certificate]
+	current.Store(&first)
+	for _, lanes := range []int{1, 4} {
+		c := r.producer(func(o *client.Options) {
+			o.Concurrency, o.MaxRetries, o.BatchEvents = lanes, 3, 5
+			o.TLS = &tls.Config{RootCAs: r.roots(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return current.Load(), nil }}
+			o.Token = func(ctx context.Context) (string, error) {
+				return r.issuer.Token(ctx, "acme", "events:write:*", current.Load(), time.Hour)
+			}
+		})
+		for _, cert := range []*tls.Certificate{&first, &second, &first} {
+			current.Store(cert)
+			events := make([][]byte, 20)
+			for i := range events {
+				events[i] = []byte(ev("key", fmt.Sprintf(`{"user_id":"u-%d"}`, i)))
+			}
+			got, err := c.Send(t.Context(), events)
+			if err != nil {
+				t.Fatalf("%d lanes: %v", lanes, err)
+			}
+			for _, one := range got {
+				if one.Status != client.Stored {
+					t.Errorf("%d lanes: %+v", lanes, one)
+				}
+			}
+		}
+	}
+	if n := r.counted("weft_relay_key_errors_total"); n < 4 {
+		t.Errorf("%v requests were refused: the connections did not stand on the old certificate, so nothing was tried", n)
+	}
+}
+
+// A token that stays wrong is no reason to go on for long.
+func TestWrongTokenEndsASend(t *testing.T) {
+	r := newTokenRig(t)
+	raw := r.token("acme", "events:write:*", globex)
+	asked := 0
+	c := r.producer(func(o *client.Options) {
+		o.Token = func(context.Context) (string, error) { asked++; return raw, nil }
+	})
+	if _, err := c.Send(t.Context(), [][]byte{[]byte(ev())}); fault.KindOf(err) != fault.Denied || fault.CodeOf(err) != token.CodeBinding || asked != 2 {
+		t.Errorf("%v after %d attempts", err, asked)
 	}
 }
 

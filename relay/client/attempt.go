@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/weft-mesh/weft/accounts/token"
 )
 
 // attempt is the outcome of one request.
@@ -20,6 +22,7 @@ type attempt struct {
 	open  []int         // events without a final result
 	after time.Duration // what the relay asked to wait
 	err   error         // no request of this kind can succeed
+	stale bool          // but for one with a newer token or certificate
 }
 
 // answer is every document that a relay answers with: of one event, of a batch, of a problem.
@@ -69,7 +72,7 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 		return r.unanswered(ctx, open, err)
 	}
 	begin := r.o.Now()
-	res, err := r.http.Do(req)
+	res, err := r.http.Load().Do(req)
 	if err != nil {
 		return r.unanswered(ctx, open, err)
 	}
@@ -110,8 +113,14 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 		return attempt{}
 	default:
 		r.note(open, a.Code, a.Detail)
-		return attempt{open: open, err: refused(code, a.Code, a.Detail)}
+		return attempt{open: open, err: refused(code, a.Code, a.Detail), stale: r.o.Token != nil && stale(a.Code)}
 	}
+}
+
+// stale says whether a refusal may be over with the next token: this one has ended, or the certificate was
+// renewed, and token and connection are not of the same one.
+func stale(code string) bool {
+	return code == token.CodeExpired || code == token.CodeKeyUnknown || code == token.CodeBinding
 }
 
 // request builds and signs one request.
@@ -135,11 +144,11 @@ func (r *run) authorize(ctx context.Context, req *http.Request) error {
 	if r.o.Token == nil {
 		return nil
 	}
-	token, err := r.o.Token(ctx)
+	raw, err := r.o.Token(ctx)
 	if err != nil {
 		return fmt.Errorf("no access token: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+raw)
 	return nil
 }
 

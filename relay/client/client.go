@@ -19,7 +19,7 @@ import (
 type Client struct {
 	o        Options
 	endpoint string
-	http     *http.Client
+	http     atomic.Pointer[http.Client]
 	drift    atomic.Int64 // nanoseconds
 	warned   atomic.Bool  // about the drift
 }
@@ -37,14 +37,28 @@ func New(o Options) (*Client, error) {
 	if o.TLS != nil {
 		t.TLSClientConfig = o.TLS.Clone()
 	}
-	return &Client{o: o, endpoint: u.String(), http: &http.Client{
-		Transport: t, Timeout: o.Timeout,
+	c := &Client{o: o, endpoint: u.String()}
+	c.http.Store(over(t, o.Timeout))
+	return c, nil
+}
+
+func over(t *http.Transport, timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: t, Timeout: timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}
 }
 
 // Close ends idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.http.Load().CloseIdleConnections() }
+
+// reconnect makes later requests use connections of their own, whose handshakes present the certificate of the
+// present. Of several callers that saw old fail, one does it; requests under way keep their connections.
+func (c *Client) reconnect(old *http.Client) {
+	t := old.Transport.(*http.Transport)
+	c.http.CompareAndSwap(old, over(t.Clone(), old.Timeout))
+	old.CloseIdleConnections()
+}
 
 // Drift is how far the own clock is ahead of the relay's, from the Date of its last answer: good to about
 // half a second and half a round trip. Zero before the first answer.
@@ -131,11 +145,15 @@ func (r *run) batch(ctx context.Context, indexes []int) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, r.o.Deadline, errDeadline)
 		defer cancel()
 	}
-	open := indexes
+	open, renewed := indexes, false
 	for try := 0; ; try++ {
+		used := r.http.Load()
 		a := r.attempt(ctx, open)
 		open = a.open
 		switch {
+		case a.stale && !renewed:
+			renewed = true
+			r.reconnect(used)
 		case errors.Is(a.err, errTooLarge) && len(open) > 1:
 			half := len(open) / 2
 			if err := r.batch(ctx, open[:half]); err != nil {

@@ -25,7 +25,8 @@ type Options struct {
 	Secret keyring.Secret
 	Scheme string // of the signature: one that the key lists; keyring.StandardWebhooksV1a takes an Ed25519 private key or its seed as Secret
 	// Token returns the access token of a request, one that holds for longer than an attempt takes; it is asked
-	// for each attempt and should keep what it has fetched. A failure is retried like a missing answer. Nil: none.
+	// for each attempt and should keep what it has fetched. A failure is retried like a missing answer; after a refusal
+	// that a newer token or certificate can end, it is asked once more, for a new connection. Nil: none.
 	Token func(ctx context.Context) (string, error)
 
 	BatchEvents int // in one request
