@@ -84,7 +84,10 @@ func (h *Hub) startControl(ctx context.Context) error {
 
 func (h *Hub) connectControl() error {
 	id := h.opts.Identity
-	h.uplinks = newLinkSet(linkSpec{name: "CONTROL", account: id.Control.Public, signing: id.Control.SigningSeed.Bytes(), family: grant.ControlFamily()})
+	h.uplinks = newLinkSet(linkSpec{
+		name: "CONTROL", account: id.Control.Public, signing: id.Control.SigningSeed.Bytes(),
+		families: []grant.Family{grant.ControlFamily(), grant.GuardFamily()},
+	})
 	if err := h.mint(h.uplinks); err != nil {
 		return err
 	}

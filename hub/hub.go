@@ -65,6 +65,8 @@ type Hub struct {
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
 
+	guardOf subject.Origin // for which GUARD was made; of the reconcile loop
+
 	edit sync.Mutex // held while a stream's configuration is read and written back
 	move sync.Mutex // held while another origin is taken over
 
@@ -314,6 +316,7 @@ func (h *Hub) checkLoops() error {
 		regions[self.Name] = []jetstream.StreamConfig{
 			streams.EventsConfig(streams.EventsSpec{Self: own, Peers: peers, Replicas: 1}),
 			streams.ControlConfig(streams.ControlSpec{Self: own, Peers: peers, Replicas: 1}),
+			streams.GuardConfig(streams.GuardSpec{Self: own, Peers: peers, Replicas: 1}),
 		}
 	}
 	return streams.CheckLoops(regions)

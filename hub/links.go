@@ -14,7 +14,7 @@ import (
 type linkSpec struct {
 	name, account string
 	signing       []byte
-	family        grant.Family
+	families      []grant.Family
 }
 
 // linkSet is the links of one account to the peers that this region solicits. The reconcile loop changes it;
@@ -51,7 +51,7 @@ func (h *Hub) mint(set *linkSet) error {
 		if m.content != live {
 			token, seed, err := issuer.User(issuer.UserSpec{
 				Name: "leaf-" + live[0].Region + "-" + p.Name, Account: set.spec.account, SigningSeed: set.spec.signing,
-				Permissions: grant.Leaf(live[0], live[1], set.spec.family),
+				Permissions: grant.Leaf(live[0], live[1], set.spec.families...),
 			})
 			if err != nil {
 				return err

@@ -42,8 +42,15 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 		return nil
 	}
 	if only == "" {
-		if err := run("CONTROL", h.control, streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()})); err != nil {
+		guard, err := h.guardConfig()
+		if err != nil {
 			return nil, err
+		}
+		control := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()})
+		for _, want := range []jetstream.StreamConfig{control, guard} {
+			if err := run("CONTROL", h.control, want); err != nil {
+				return nil, err
+			}
 		}
 	}
 	found := only == ""

@@ -283,9 +283,13 @@ func (h *Hub) release(peer string, n rejoinNotice) (int, error) {
 
 // dropSources drops every source from a peer in every account. Hub.edit is held.
 func (h *Hub) dropSources(ctx context.Context, peer string) (int, error) {
-	dropped, err := h.dropFrom(ctx, h.control, subject.ControlStream, peer)
-	if err != nil {
-		return dropped, err
+	dropped := 0
+	for _, stream := range []string{subject.ControlStream, subject.GuardStream} {
+		n, err := h.dropFrom(ctx, h.control, stream, peer)
+		dropped += n
+		if err != nil {
+			return dropped, err
+		}
 	}
 	for _, t := range h.State().ActiveTenants() {
 		ten := h.tenancyOf(t.Name)

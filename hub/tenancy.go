@@ -78,6 +78,7 @@ func (h *Hub) reconcile(ctx context.Context) {
 	if err := h.mint(h.uplinks); err != nil {
 		h.log.Error("links of the control state not renewed", zap.Error(err))
 	}
+	h.keepGuard(ctx)
 	for _, t := range state.Tenants {
 		if t.State == accounts.Removed {
 			h.retire(ctx, t)
@@ -132,7 +133,7 @@ func (h *Hub) admit(ctx context.Context, t *accounts.Tenant) error {
 		return fault.Wrap("hub.admit "+t.Name, fault.Internal, err)
 	}
 	ten = &tenancy{tenant: t, signing: seed.Bytes()}
-	ten.links = newLinkSet(linkSpec{name: t.Name, account: t.Account, signing: ten.signing, family: grant.EventsFamily()})
+	ten.links = newLinkSet(linkSpec{name: t.Name, account: t.Account, signing: ten.signing, families: []grant.Family{grant.EventsFamily()}})
 	if err := h.mint(ten.links); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ const (
 // and writes markers. It acts on the age of a source's activity, never on its lag, which is zero for a
 // source that never connected.
 func (h *Hub) watchLoop(ctx context.Context) {
-	var controlWatch watched
+	var controlWatch, guardWatch watched
 	led := false
 	for wait := firstWatch; ; {
 		if h.leads() {
@@ -47,7 +47,7 @@ func (h *Hub) watchLoop(ctx context.Context) {
 				h.touch() // a server that only follows makes no streams and does not know which are there
 			}
 			led = true
-			h.watchAll(ctx, &controlWatch)
+			h.watchAll(ctx, &controlWatch, &guardWatch)
 		} else {
 			led = false
 		}
@@ -68,9 +68,10 @@ func (h *Hub) watchLoop(ctx context.Context) {
 // firstWatch is the first of the growing pauses after a change: a new link is up within a few of them.
 const firstWatch = 20 * time.Millisecond
 
-func (h *Hub) watchAll(ctx context.Context, controlWatch *watched) {
+func (h *Hub) watchAll(ctx context.Context, controlWatch, guardWatch *watched) {
 	leaves := h.leaves()
 	h.watchControl(ctx, controlWatch, leaves)
+	h.watchGuard(ctx, guardWatch, leaves)
 	h.mu.Lock()
 	all := make([]*tenancy, 0, len(h.tenants))
 	for _, t := range h.tenants {
@@ -202,7 +203,8 @@ func (h *Hub) addSource(ctx context.Context, t target, w *watched, src *jetstrea
 // stillLive refuses a source of an origin that its region has left since the round began. Hub.edit is held.
 func (h *Hub) stillLive(src *jetstream.StreamSource) error {
 	o := h.originOf(regionOfAPI(src))
-	if src.FilterSubject == subject.Replicated(o) || src.FilterSubject == subject.ControlOf(o) {
+	switch src.FilterSubject {
+	case subject.Replicated(o), subject.ControlOf(o), subject.GuardOf(o):
 		return nil
 	}
 	return fault.New("hub.watch", fault.Conflict, "origin_left", "%s is not the live origin %s", src.FilterSubject, o)

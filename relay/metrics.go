@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
 )
@@ -20,13 +21,14 @@ type metrics struct {
 	events     *prometheus.CounterVec
 	conflicts  *prometheus.CounterVec
 	keyErrors  *prometheus.CounterVec
+	replays    *prometheus.CounterVec
 	publish    prometheus.Histogram
 }
 
 var _ intake.Recorder = (*metrics)(nil)
 
 // newMetrics makes the metrics and registers them with r, unless it is nil. undo takes them back.
-func newMetrics(r prometheus.Registerer, pool *uplink.Pool, tokens *token.Verifier) (m *metrics, undo func(), err error) {
+func newMetrics(r prometheus.Registerer, pool *uplink.Pool, g *guard.Guard, tokens *token.Verifier) (m *metrics, undo func(), err error) {
 	const ns, sub = "weft", "relay"
 	latency := prometheus.ExponentialBuckets(0.0005, 2, 16) // 0.5 ms to 16 s
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -40,15 +42,22 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool, tokens *token.Verifi
 		events:    counter("events_total", "Events by tenant, status and, for those not stored, code.", "tenant", "status", "code"),
 		conflicts: counter("event_id_conflicts_total", "Events refused because their id is taken by other content.", "tenant"),
 		keyErrors: counter("key_errors_total", "Requests refused because of key, signature, time or identity.", "code"),
+		replays:   counter("replays_total", "Requests refused because they are copies of earlier ones.", "tenant"),
 		publish: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "publish_seconds",
 			Help: "Time from a request's first publish to its last acknowledgement.", Buckets: latency}),
 	}
 	all := []prometheus.Collector{
-		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.publish,
+		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.replays, m.publish,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "events_in_flight",
 			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
 			Help: "Acknowledgements that came after their event was given up."}, func() float64 { return float64(pool.Late()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "guard_requests",
+			Help: "Requests of the last eleven minutes that the replay guard holds, all tenants and regions."}, func() float64 { return float64(g.Stats().Entries) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "guard_groups_total",
+			Help: "Groups of request ids that the journal acknowledged."}, func() float64 { return float64(g.Stats().Groups) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "guard_lag_seconds",
+			Help: "Age of the newest own group of request ids that was read back; above 30 every request is refused."}, func() float64 { return g.Stats().Lag.Seconds() }),
 	}
 	if tokens != nil {
 		all = append(all, newIssuers(tokens))
@@ -91,6 +100,9 @@ func (m *metrics) Events(tenant, status, code string, n int) {
 		m.conflicts.WithLabelValues(tenant).Add(float64(n))
 	}
 }
+
+// Replayed counts a copy.
+func (m *metrics) Replayed(tenant string) { m.replays.WithLabelValues(tenant).Inc() }
 
 // Published observes the time of one publish.
 func (m *metrics) Published(took time.Duration) { m.publish.Observe(took.Seconds()) }

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/reject"
 	"github.com/weft-mesh/weft/relay/uplink"
@@ -47,6 +49,7 @@ type Limits struct {
 	AckTimeout    time.Duration // for the acknowledgement of an event
 	DigestTimeout time.Duration // for the comparison of a request's duplicates
 	RemoteTimeout time.Duration // for the confirmation of another region, where topics ask for it
+	Requests      int           // that are told from copies: of the last eleven minutes, all tenants and regions
 }
 
 // Options of a Relay.
@@ -62,8 +65,9 @@ type Options struct {
 	Control Control
 	// Connect opens a connection in a tenant's account, as uplink.Connect describes.
 	Connect    func(ctx context.Context, tenant string) (*nats.Conn, error)
-	Sealer     keyring.Opener // opens the secrets of keys
-	Issuers    []token.Issuer // of access tokens; none: requests with a token are refused
+	Journal    jetstream.JetStream // in the CONTROL account of the region: where relays tell each other of requests
+	Sealer     keyring.Opener      // opens the secrets of keys
+	Issuers    []token.Issuer      // of access tokens; none: requests with a token are refused
 	Limits     Limits
 	Rejects    reject.Limits // what the account of refusals may cost
 	Logger     *zap.Logger
@@ -71,7 +75,7 @@ type Options struct {
 	Now        func() time.Time
 }
 
-// DefaultOptions has every limit set; Origin, ID, Listen, TLS, Control, Connect and Sealer are the
+// DefaultOptions has every limit set; Origin, ID, Listen, TLS, Control, Connect, Journal and Sealer are the
 // caller's.
 func DefaultOptions() Options {
 	up, in := uplink.DefaultOptions(), intake.DefaultLimits()
@@ -80,6 +84,7 @@ func DefaultOptions() Options {
 			BodyBytes: in.BodyBytes, BatchEvents: in.BatchEvents, HeaderBytes: 16 << 10, Streams: 250,
 			ReadTimeout: 5 * time.Second, IdleTimeout: time.Minute,
 			Window: up.Window, AckTimeout: up.AckTimeout, DigestTimeout: up.DigestTimeout, RemoteTimeout: up.RemoteTimeout,
+			Requests: guard.DefaultOptions().Entries,
 		},
 		Rejects: reject.DefaultLimits(),
 		Logger:  zap.NewNop(),
@@ -118,8 +123,8 @@ func (o *Options) validate() error {
 		return bad("tls", "TLS has no certificate")
 	case o.TLS.ClientCAs == nil && o.TLS.GetConfigForClient == nil:
 		return bad("tls", "TLS.ClientCAs is not set: certificates of every public authority would be let in")
-	case o.Control == nil || o.Connect == nil || o.Sealer == nil || o.Logger == nil || o.Now == nil:
-		return bad("options", "Control, Connect, Sealer, Logger and Now must be set")
+	case o.Control == nil || o.Connect == nil || o.Journal == nil || o.Sealer == nil || o.Logger == nil || o.Now == nil:
+		return bad("options", "Control, Connect, Journal, Sealer, Logger and Now must be set")
 	case l.BodyBytes < 1 || l.BatchEvents < 1 || l.HeaderBytes < 1 || l.Streams < 1:
 		return bad("limits", "BodyBytes, BatchEvents, HeaderBytes and Streams must be positive")
 	case l.ReadTimeout <= 0 || l.IdleTimeout <= 0 || l.AckTimeout <= 0 || l.DigestTimeout <= 0 || l.RemoteTimeout <= 0:

@@ -17,10 +17,12 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/revocation"
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/reject"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // Relay is one running edge of the mesh.
@@ -31,6 +33,7 @@ type Relay struct {
 	handler  *intake.Handler
 	door     *door
 	pool     *uplink.Pool
+	guard    *guard.Guard
 	conns    *connections
 	rejects  *reject.Log
 	tokens   *token.Verifier // nil without issuers
@@ -83,7 +86,10 @@ func (r *Relay) assemble() (err error) {
 			return err
 		}
 	}
-	m, undo, err := newMetrics(r.o.Registerer, r.pool, r.tokens)
+	if err := r.newGuard(); err != nil {
+		return err
+	}
+	m, undo, err := newMetrics(r.o.Registerer, r.pool, r.guard, r.tokens)
 	if err != nil {
 		return fault.Wrap(op, fault.Invalid, err)
 	}
@@ -100,7 +106,7 @@ func (r *Relay) assemble() (err error) {
 	limits := intake.DefaultLimits()
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
 	in := intake.Options{
-		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Client: r.conns.check, Sealer: r.o.Sealer,
+		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Guard: r.guard, Client: r.conns.check, Sealer: r.o.Sealer,
 		Limits: limits, Recorder: m, Refusals: r.rejects, Logger: r.o.Logger, Now: r.o.Now,
 	}
 	if r.tokens != nil {
@@ -117,6 +123,9 @@ func (r *Relay) assemble() (err error) {
 func (r *Relay) release() {
 	if r.listener != nil {
 		_ = r.listener.Close()
+	}
+	if r.guard != nil {
+		r.guard.Stop()
 	}
 	if r.rejects != nil { // over the pool's connections
 		ctx, cancel := context.WithTimeout(context.Background(), r.o.Rejects.Timeout)
@@ -231,6 +240,26 @@ func (r *Relay) certificate() *x509.Certificate {
 	return leaf
 }
 
+func (r *Relay) newGuard() (err error) {
+	o := guard.DefaultOptions()
+	o.Relay, o.Origin, o.Tenants, o.Journal, o.Entries = r.o.ID, r.origin, r.tenants, r.o.Journal, r.o.Limits.Requests
+	o.Logger, o.Now = r.o.Logger, r.o.Now
+	r.guard, err = guard.New(o)
+	return err
+}
+
+// origin is the region's live origin.
+func (r *Relay) origin() (subject.Origin, error) {
+	info := r.o.Control.State().Regions[r.o.Origin]
+	if info == nil {
+		return subject.Origin{}, fault.New("relay.origin", fault.Unavailable, "region_unknown", "the control state does not name region %s yet", r.o.Origin)
+	}
+	return info.Origin(), nil
+}
+
+// tenants is how many there are.
+func (r *Relay) tenants() int { return len(r.o.Control.State().ActiveTenants()) }
+
 // Addr is the address that the relay listens on.
 func (r *Relay) Addr() string { return r.listener.Addr().String() }
 
@@ -242,6 +271,7 @@ func (r *Relay) Start() error {
 	if r.tokens != nil {
 		r.tokens.Start()
 	}
+	r.guard.Start()
 	r.done.Go(r.watch)
 	r.done.Go(func() {
 		err := r.server.ServeTLS(r.listener, "", "")
@@ -331,6 +361,8 @@ func (r *Relay) Ready() (reasons []string) {
 	}
 	if r.o.Control.State().Regions[r.o.Origin] == nil {
 		reasons = append(reasons, "the control state does not name region "+r.o.Origin+" yet")
+	} else if why := r.guard.Reason(); why != "" {
+		reasons = append(reasons, why)
 	}
 	// one tenant without a connection is that tenant's trouble
 	if down, all := r.pool.Down(); all {

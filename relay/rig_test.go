@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/token/issuertest"
 	"github.com/weft-mesh/weft/relay"
+	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/original"
@@ -120,7 +122,8 @@ func newRig(t testing.TB, change ...func(*relay.Options)) *rig {
 		Discard: jetstream.DiscardNew,
 	})
 	r.serveDigests()
-	var err error
+	_, err := r.js.CreateStream(t.Context(), streams.GuardConfig(streams.GuardSpec{Self: subject.Origin{Region: "eu", Epoch: 1}}))
+	r.must(err)
 	r.ca, err = pki.NewAuthority("test")
 	r.must(err)
 	r.sealer, err = keyring.NewAgeSealer()
@@ -177,7 +180,7 @@ func (r *rig) start(change []func(*relay.Options)) {
 		Certificates: []tls.Certificate{r.pair(pki.Spec{CommonName: "relay", DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true})},
 		ClientCAs:    r.roots(),
 	}
-	o.Control, o.Sealer, o.Logger, o.Registerer = r.control, r.sealer, zap.New(core), r.metrics
+	o.Control, o.Journal, o.Sealer, o.Logger, o.Registerer = r.control, r.js, r.sealer, zap.New(core), r.metrics
 	o.Connect = func(_ context.Context, _ string) (*nats.Conn, error) {
 		r.opened.Add(1)
 		at := r.nats.URL()
@@ -194,6 +197,7 @@ func (r *rig) start(change []func(*relay.Options)) {
 	r.relay, err = relay.New(o)
 	r.must(err)
 	r.must(r.relay.Start())
+	r.guarded(r.relay)
 	r.t.Cleanup(func() {
 		for _, c := range r.clients {
 			c.CloseIdleConnections()
@@ -203,6 +207,15 @@ func (r *rig) start(change []func(*relay.Options)) {
 		if err := r.relay.Stop(ctx); err != nil {
 			r.t.Errorf("stop: %v", err)
 		}
+	})
+}
+
+// guarded waits until a relay tells copies from requests.
+func (r *rig) guarded(at *relay.Relay) {
+	r.t.Helper()
+	streamtest.Eventually(r.t, 10*time.Second, func() (bool, string) {
+		why := fmt.Sprint(at.Ready())
+		return !strings.Contains(why, "journal"), why
 	})
 }
 

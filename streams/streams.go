@@ -84,6 +84,30 @@ func ControlConfig(s ControlSpec) jetstream.StreamConfig {
 	return c
 }
 
+// GuardAge is how long a region keeps the ids of requests: longer than any of them can be valid, and than the
+// clocks of relays may differ on top of that.
+const GuardAge = 15 * time.Minute
+
+// GuardSpec is what differs between the GUARD streams of the regions.
+type GuardSpec struct {
+	Self     subject.Origin
+	Peers    []subject.Origin
+	Replicas int   // 0 = 1
+	MaxBytes int64 // 0 = no limit
+}
+
+// GuardConfig is the journal of request ids in a region: all of it goes everywhere. Full is an answer: with an
+// older id dropped, its request could be sent again.
+func GuardConfig(s GuardSpec) jetstream.StreamConfig {
+	c := base(subject.GuardStream, subject.GuardOf(s.Self), s.Replicas)
+	c.MaxAge, c.MaxBytes, c.Discard = GuardAge, unlimited(s.MaxBytes), jetstream.DiscardNew
+	c.Compression = jetstream.NoCompression // hashes do not shrink
+	for _, p := range s.Peers {
+		c.Sources = append(c.Sources, Source(c.Name, s.Self.Region, p.Region, subject.GuardOf(p)))
+	}
+	return c
+}
+
 // base has what all our streams have in common, with the limits that the server would fill in written out.
 func base(name, subjects string, replicas int) jetstream.StreamConfig {
 	compression := jetstream.S2Compression

@@ -77,19 +77,23 @@ func Relay(region, relayID string) Permissions {
 // RelayInbox is the inbox prefix that a relay must connect with in a tenant's account.
 func RelayInbox(region, relayID string) string { return subject.InboxPrefix(region) + "." + relayID }
 
-// ControlReader is a relay in the CONTROL account: reads the control log through consumers of its own and
-// asks for credentials, and tells the hub what it knows. Its inbox prefix is the region's.
+// ControlReader is a relay in the CONTROL account: reads the control log and the journal of request ids through
+// consumers of its own, writes into that journal, asks for credentials, and tells the hub what it knows. Its inbox
+// prefix is the region's. What it may write to names no region, because the epoch does not fit into a wildcard; the
+// links let none of it pass.
 func ControlReader(region string) Permissions {
-	const s = subject.ControlStream
-	return Permissions{
-		Publish: slices.Concat(
-			api("INFO", "STREAM.INFO."+s, "CONSUMER.CREATE."+s+".>"),
-			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
-			acks(s, "*"),
-			[]string{subject.Credential(region), subject.Relays(region)},
-		),
+	p := Permissions{
+		Publish:   append(api("INFO"), subject.Credential(region), subject.Relays(region), subject.GuardAnywhere()),
 		Subscribe: []string{subject.InboxPrefix(region) + ".>"},
 	}
+	for _, s := range []string{subject.ControlStream, subject.GuardStream} {
+		p.Publish = append(p.Publish, slices.Concat(
+			api("STREAM.INFO."+s, "CONSUMER.CREATE."+s+".>"),
+			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
+			acks(s, "*"),
+		)...)
+	}
+	return p
 }
 
 // Consumer is a consumer bound to its durables and topics: creates, inspects and pulls those durables, each

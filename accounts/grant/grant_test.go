@@ -21,11 +21,11 @@ func TestLeafExact(t *testing.T) {
 	for _, tc := range []struct {
 		name                string
 		solicitor, acceptor subject.Origin
-		family              grant.Family
+		families            []grant.Family
 		publish, subscribe  []string
 	}{
 		{
-			"events, first epochs", us1, eu1, grant.EventsFamily(),
+			"events, first epochs", us1, eu1, []grant.Family{grant.EventsFamily()},
 			[]string{
 				"evt.eu_1.>", "evt.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.EVENTS.*.evt.eu_1.g.>", "$JS.eu.API.CONSUMER.CREATE.EVENTS.*.evt.eu_2.g.>",
@@ -40,7 +40,7 @@ func TestLeafExact(t *testing.T) {
 			},
 		},
 		{
-			"control, solicitor in its second epoch", us2, eu1, grant.ControlFamily(),
+			"control, solicitor in its second epoch", us2, eu1, []grant.Family{grant.ControlFamily()},
 			[]string{
 				"ctl.eu_1.>", "ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
@@ -54,9 +54,30 @@ func TestLeafExact(t *testing.T) {
 				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu",
 			},
 		},
+		{
+			"the control account's streams", us1, eu1, []grant.Family{grant.ControlFamily(), grant.GuardFamily()},
+			[]string{ // and no grd.eu_1: the groups of a region's relays are written in that region alone
+				"ctl.eu_1.>", "ctl.eu_2.>",
+				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
+				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>",
+				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*", "$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_2.*",
+				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>",
+				"weft.eu.position", "weft.eu.rejoin.us", "weft.eu.repair.us",
+			},
+			[]string{
+				"ctl.us_1.>", "ctl.us_2.>",
+				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
+				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>",
+				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*", "$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_2.*",
+				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>",
+				"weft.us.position", "weft.us.rejoin.eu", "weft.us.repair.eu",
+			},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := grant.Leaf(tc.solicitor, tc.acceptor, tc.family)
+			p := grant.Leaf(tc.solicitor, tc.acceptor, tc.families...)
 			if !slices.Equal(p.Publish, tc.publish) {
 				t.Errorf("publish\n got %q\nwant %q", p.Publish, tc.publish)
 			}

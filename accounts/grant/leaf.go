@@ -9,7 +9,7 @@ import (
 // Family is a kind of stream that regions replicate to each other.
 type Family struct {
 	Stream     string
-	All        func(subject.Origin) string  // everything that an origin writes
+	All        func(subject.Origin) string  // everything that an origin writes and other regions may send it; may be nil
 	Replicated func(subject.Origin) string  // what of it the others source
 	Services   []func(region string) string // of the hub at region, for the hubs and relays of others
 	Notices    []func(region, who string) string
@@ -32,13 +32,18 @@ func ControlFamily() Family {
 	}
 }
 
+// GuardFamily is GUARD of the operator's account. Nothing of it is published from one region into another.
+func GuardFamily() Family {
+	return Family{Stream: subject.GuardStream, Replicated: subject.GuardOf}
+}
+
 // Leaf is the user of a link: the soliciting region's servers present it to the accepting region's. It
 // covers the live origins given and the next epoch of each; when an origin moves on, the user is minted
-// anew before that epoch ends.
-func Leaf(solicitor, acceptor subject.Origin, f Family) Permissions {
+// anew before that epoch ends. families are the replicated streams of the link's account.
+func Leaf(solicitor, acceptor subject.Origin, families ...Family) Permissions {
 	return Permissions{
-		Publish:   toward(solicitor, acceptor, f),
-		Subscribe: toward(acceptor, solicitor, f),
+		Publish:   toward(solicitor, acceptor, families),
+		Subscribe: toward(acceptor, solicitor, families),
 		Leaf:      true,
 	}
 }
@@ -54,25 +59,33 @@ func Leaf(solicitor, acceptor subject.Origin, f Family) Permissions {
 //   - flow control, without which sourcing stalls after about 5,000 messages;
 //   - requests to y's hub, and those to it that bear x's name;
 //   - answers to y's requests, messages that y sources, and acknowledgements to y's publishers.
-func toward(x, y subject.Origin, f Family) []string {
+func toward(x, y subject.Origin, families []Family) []string {
 	api := subject.APIPrefix(y.Region) + ".CONSUMER."
-	out := []string{f.All(y), f.All(y.Next())}
-	filters := append(upTo(y.Next()), upTo(x)...)
-	for _, o := range filters {
-		out = append(out, api+"CREATE."+f.Stream+".*."+f.Replicated(o))
+	var out []string
+	for _, f := range families {
+		if f.All != nil {
+			out = append(out, f.All(y), f.All(y.Next()))
+		}
+		for _, o := range append(upTo(y.Next()), upTo(x)...) {
+			out = append(out, api+"CREATE."+f.Stream+".*."+f.Replicated(o))
+		}
+	}
+	out = append(out, api+"weft")
+	for _, f := range families {
+		out = append(out, "$JS.FC."+f.Stream+".>")
 	}
 	out = append(out,
-		api+"weft",
-		"$JS.FC."+f.Stream+".>",
 		"$JSC.R.>",
 		subject.DeliverPrefix(y.Region, x.Region)+".>",
 		subject.InboxPrefix(y.Region)+".>",
 	)
-	for _, service := range f.Services {
-		out = append(out, service(y.Region))
-	}
-	for _, notice := range f.Notices {
-		out = append(out, notice(y.Region, x.Region))
+	for _, f := range families {
+		for _, service := range f.Services {
+			out = append(out, service(y.Region))
+		}
+		for _, notice := range f.Notices {
+			out = append(out, notice(y.Region, x.Region))
+		}
 	}
 	return slices.Clip(out)
 }

@@ -217,8 +217,11 @@ func (mk *maker) makeOperator() error {
 	return nil
 }
 
-// controlDisk is what CONTROL and AUDIT may store in each region.
-const controlDisk = 256 << 20
+// What CONTROL and AUDIT may store in each region. The journal of request ids lies in CONTROL.
+const (
+	controlDisk = 1 << 30
+	auditDisk   = 256 << 20
+)
 
 func (mk *maker) accounts() (err error) {
 	open := accounts.Limits{
@@ -228,6 +231,7 @@ func (mk *maker) accounts() (err error) {
 	if mk.control, err = mk.account(controlKeys, issuer.AccountSpec{Name: "CONTROL", Limits: open}); err != nil {
 		return err
 	}
+	open.DiskBytes = auditDisk
 	mk.audit, err = mk.account(auditKeys, issuer.AccountSpec{Name: "AUDIT", Limits: open})
 	return err
 }

@@ -67,6 +67,15 @@ func AccountOf(token string) (public, signingPublic string, err error) {
 	return claims.Subject, claims.SigningKeys.Keys()[0], nil
 }
 
+// DiskOf is how many bytes the streams of the account of a claim may take.
+func DiskOf(token string) (int64, error) {
+	claims, err := jwt.DecodeAccountClaims(token)
+	if err != nil {
+		return 0, fault.New("account.read", fault.Invalid, "account_malformed", "not an account claim")
+	}
+	return claims.Limits.DiskStorage, nil
+}
+
 // SignAccount makes the claim of an account.
 func (o *Operator) SignAccount(spec AccountSpec) (string, error) {
 	const op = "account.sign"

@@ -52,7 +52,8 @@ type exchange struct {
 	signed signature.Request // of formWeft; the others use what of it they know
 	caller caller
 	guard  guardKey // set once the signature is verified
-	all    bool     // list every event in the answer
+	claim  claim
+	all    bool // list every event in the answer
 
 	timestamp string // unix seconds, of any form; empty when the scheme has none
 	webhookID string
@@ -96,7 +97,7 @@ func (h *Handler) exchange() *exchange {
 // recycle empties x, so that no reference into a request stays behind.
 func (h *Handler) recycle(x *exchange) {
 	x.state, x.form, x.signed, x.caller, x.guard, x.all = nil, formWeft, signature.Request{}, caller{}, guardKey{}, false
-	x.timestamp, x.webhookID, x.mac = "", "", ""
+	x.timestamp, x.webhookID, x.mac, x.claim = "", "", "", claim{}
 	x.request, x.single, x.noted = nil, false, false
 	clear(x.decoded)
 	clear(x.outcomes)
@@ -166,7 +167,10 @@ func (h *Handler) admit(x *exchange, r *http.Request) *problem {
 	if p := h.checkToken(x, r); p != nil {
 		return p
 	}
-	return h.checkTime(x)
+	if p := h.checkTime(x); p != nil {
+		return p
+	}
+	return h.checkReplay(x)
 }
 
 // accept decodes, routes and publishes the events of an admitted request and writes the answer.
@@ -179,8 +183,15 @@ func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (s
 	if p := h.route(x); p != nil {
 		return h.refuse(w, x, p)
 	}
-	h.publish(r.Context(), x, parseTrace(r.Header[headerTraceParent]))
+	if x.claim.repeat {
+		x.repeat()
+	} else {
+		h.publish(r.Context(), x, parseTrace(r.Header[headerTraceParent]))
+	}
 	h.count(x)
+	if p := h.checkJournaled(x); p != nil {
+		return h.refuse(w, x, p)
+	}
 	if single {
 		return h.answerOne(w, x)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/signature"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -41,6 +42,36 @@ type world struct {
 	sealer     *sealer
 	cert       *x509.Certificate
 	logs       *observer.ObservedLogs
+
+	troubled string             // why the guard cannot know
+	full     bool               // the tenant's place in it
+	seen     map[guard.Key]bool // by the guard; nil: nothing is a copy
+	lost     bool               // the journal takes nothing
+	replayed int
+}
+
+func (w *world) Replayed(string) { w.replayed++ }
+func (w *world) Reason() string  { return w.troubled }
+
+func (w *world) Check(_ string, k guard.Key) guard.Verdict {
+	switch {
+	case w.troubled != "":
+		return guard.Unavailable
+	case w.seen[k]:
+		return guard.Replayed
+	}
+	return guard.Fresh
+}
+
+func (w *world) Claim(tenant string, k guard.Key) (*guard.Group, guard.Verdict) {
+	v := w.Check(tenant, k)
+	if v == guard.Fresh && w.full {
+		v = guard.Full
+	}
+	if v == guard.Fresh && w.seen != nil {
+		w.seen[k] = true
+	}
+	return guard.Settled(!w.lost), v
 }
 
 func (w *world) State() *control.State           { return w.state }
@@ -107,7 +138,7 @@ func (w *world) issue(who pki.Principal) *x509.Certificate {
 }
 
 func (w *world) options() intake.Options {
-	return intake.Options{Region: "eu", RelayID: "r1", Hosts: []string{"relay"}, Control: w, Publisher: w, Sealer: w.sealer,
+	return intake.Options{Region: "eu", RelayID: "r1", Hosts: []string{"relay"}, Control: w, Publisher: w, Guard: w, Sealer: w.sealer,
 		Limits: intake.DefaultLimits(), Recorder: w, Logger: zap.NewNop(), Now: func() time.Time { return w.now }}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -39,6 +40,17 @@ type Publisher interface {
 	Publish(ctx context.Context, tenant string, s *uplink.Stamp, msgs []uplink.Message, results []uplink.Result)
 }
 
+// Guard remembers requests over the time in which they can be valid, for all relays of the mesh.
+type Guard interface {
+	// Check says whether the key of a verified request was claimed: guard.Fresh, guard.Replayed or guard.Unavailable.
+	Check(tenant string, k guard.Key) guard.Verdict
+	// Claim takes the key of a verified request. Of all calls with one key one is told guard.Fresh, or none; its
+	// request may be accepted once the group's Stored is true.
+	Claim(tenant string, k guard.Key) (*guard.Group, guard.Verdict)
+	// Reason is why the others say guard.Unavailable.
+	Reason() string
+}
+
 // Recorder counts what happens. Its methods are called on the way of a request and must not block.
 type Recorder interface {
 	// Request is called once for each answered request; code is "ok" or the problem's code.
@@ -47,6 +59,8 @@ type Recorder interface {
 	Signature(scheme, code string)
 	// Events is called for each tenant, status and code of a request's events with their number.
 	Events(tenant, status, code string, n int)
+	// Replayed is called for each request that was refused because it is a copy.
+	Replayed(tenant string)
 	// Published is called once for each publish with the time until the last acknowledgement.
 	Published(took time.Duration)
 }
@@ -76,6 +90,7 @@ type Options struct {
 	Hosts     []string // "host:port" or "host", lower case: what the Host of a request may be
 	Control   Control
 	Publisher Publisher
+	Guard     Guard
 	// Client says whether the certificate of a request's connection is still accepted: nil, or an Unauthenticated
 	// fault with the code of the answer. Without it nothing is asked.
 	Client   func(r *http.Request) error
@@ -95,8 +110,8 @@ func (o *Options) validate() error {
 		return fault.New(op, fault.Invalid, "options", "Region and RelayID must be set")
 	case len(o.Hosts) == 0:
 		return fault.New(op, fault.Invalid, "hosts", "no host name: every request would be refused")
-	case o.Control == nil || o.Publisher == nil || o.Sealer == nil || o.Recorder == nil || o.Logger == nil || o.Now == nil:
-		return fault.New(op, fault.Invalid, "options", "Control, Publisher, Sealer, Recorder, Logger and Now must be set")
+	case o.Control == nil || o.Publisher == nil || o.Guard == nil || o.Sealer == nil || o.Recorder == nil || o.Logger == nil || o.Now == nil:
+		return fault.New(op, fault.Invalid, "options", "Control, Publisher, Guard, Sealer, Recorder, Logger and Now must be set")
 	case l.BodyBytes < 1 || l.BatchEvents < 1 || l.Skew <= 0 || l.CoarseSkew < l.Skew || l.Heartbeat <= 0 || l.RetryAfter < time.Second:
 		return fault.New(op, fault.Invalid, "limits", "every limit must be positive, CoarseSkew no less than Skew, RetryAfter at least 1s")
 	}

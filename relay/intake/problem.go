@@ -42,6 +42,9 @@ const (
 	codeControlStale     = "control_stale"
 	codeDurability       = "durability"
 	codeHomeUnknown      = "home_unknown"
+	codeReplayed         = "replayed"
+	codeGuardFull        = "guard_full"
+	codeGuardUnavailable = "guard_unavailable"
 )
 
 // problem is a failure of a whole request or of its single event: RFC 9457.

@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
 )
@@ -33,6 +34,12 @@ func (*surroundings) Events(string, string, string, int)                       {
 func (*surroundings) Published(time.Duration)                                  {}
 func (*surroundings) Signature(string, string)                                 {}
 func (*surroundings) Open(context.Context, string) (s keyring.Secret, _ error) { return s, nil }
+func (*surroundings) Replayed(string)                                          {}
+func (*surroundings) Reason() string                                           { return "" }
+func (*surroundings) Check(string, guard.Key) guard.Verdict                    { return guard.Fresh }
+func (*surroundings) Claim(string, guard.Key) (*guard.Group, guard.Verdict) {
+	return guard.Settled(true), guard.Fresh
+}
 func (*surroundings) Publish(_ context.Context, _ string, _ *uplink.Stamp, _ []uplink.Message, results []uplink.Result) {
 	for i := range results {
 		results[i] = uplink.Result{Status: uplink.Stored, Seq: uint64(1_000_000 + i)}
@@ -63,7 +70,7 @@ func stageRequest(b *testing.B, n int) (*Handler, *exchange) {
 	}
 	x.decoded = x.decoded[:n]
 	x.now = x.decoded[0].Event.OccurredAt.Add(time.Minute)
-	h, err := New(Options{Region: "eu", RelayID: "r1", Hosts: []string{"relay"}, Control: s, Publisher: s, Sealer: s,
+	h, err := New(Options{Region: "eu", RelayID: "r1", Hosts: []string{"relay"}, Control: s, Publisher: s, Guard: s, Sealer: s,
 		Limits: DefaultLimits(), Recorder: s, Logger: zap.NewNop(), Now: func() time.Time { return x.now }})
 	if err != nil {
 		b.Fatal(err)

@@ -16,6 +16,7 @@ const (
 	EventsStream  = "EVENTS"  // in tenant accounts
 	RejectsStream = "REJECTS" // in tenant accounts
 	ControlStream = "CONTROL" // in the CONTROL account
+	GuardStream   = "GUARD"   // in the CONTROL account
 )
 
 // MaxPartition is the largest partition number: keys are spread over 64.
@@ -215,6 +216,34 @@ func ControlOf(o Origin) string { return "ctl." + o.String() + ".>" }
 
 // ControlHeartbeat is where a region's hub writes that it is alive.
 func ControlHeartbeat(o Origin) string { return "ctl." + o.String() + ".hb.hub" }
+
+// Guard is the subject of a group of request ids that a relay took.
+type Guard struct {
+	Origin Origin
+	Relay  string // the relay's id
+}
+
+// String is grd.<origin>.<relay>.
+func (g Guard) String() string { return "grd." + g.Origin.String() + "." + g.Relay }
+
+// ParseGuard reads a subject made by Guard.String.
+func ParseGuard(s string) (Guard, error) {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 || parts[0] != "grd" || !validID(parts[2]) {
+		return Guard{}, bad("guard subject", s)
+	}
+	o, err := ParseOrigin(parts[1])
+	if err != nil {
+		return Guard{}, err
+	}
+	return Guard{Origin: o, Relay: parts[2]}, nil
+}
+
+// GuardOf matches every group that the relays of an origin wrote.
+func GuardOf(o Origin) string { return "grd." + o.String() + ".*" }
+
+// GuardAnywhere matches every group of every origin.
+func GuardAnywhere() string { return "grd.*.*" }
 
 // APIPrefix is a region's JetStream API as other regions see it.
 func APIPrefix(region string) string { return "$JS." + region + ".API" }

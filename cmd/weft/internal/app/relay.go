@@ -69,9 +69,14 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		r.control.Close()
 		return nil, err
 	}
+	journal, err := jetstream.New(r.control, jetstream.WithDefaultTimeout(2*time.Second))
+	if err != nil {
+		r.shut()
+		return nil, err
+	}
 	o := relay.DefaultOptions()
 	o.Origin, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, serverTLS, id.Sealer, c.Logger
-	o.Control, o.Connect, o.Now = r.state, r.dial.tenant, clock()
+	o.Control, o.Connect, o.Journal, o.Now = r.state, r.dial.tenant, journal, clock()
 	if c.Tune != nil {
 		c.Tune(&o)
 	}
