@@ -91,6 +91,7 @@ func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
 		o.Hosts, o.Registerer, o.Issuers = c.Hosts, tel.Registry, issuers
 		o.Limits.BodyBytes, o.Limits.ReadTimeout = int64(c.Limits.Body), c.Limits.ReadTimeout
 		o.Limits.AckTimeout, o.Limits.RemoteTimeout, o.Limits.Window = c.Limits.AckTimeout, c.Limits.Remote, c.Limits.Window
+		o.Limits.Requests = c.Limits.Requests
 	}})
 	if err != nil {
 		return err

@@ -82,6 +82,7 @@ type Limits struct {
 	AckTimeout  time.Duration `mapstructure:"ack_timeout" usage:"time to wait for the stream's ack before answering unavailable"`
 	Remote      time.Duration `mapstructure:"remote_timeout" usage:"time to wait, after that, for another region where a topic asks for ack remote"`
 	Window      int           `mapstructure:"window" usage:"events without an ack per tenant before requests are shed"`
+	Requests    int           `mapstructure:"requests" usage:"requests of the last 11 minutes, of all tenants and regions, that are told from copies (about 30 bytes of memory each)"`
 	Drain       time.Duration `mapstructure:"drain" usage:"time for open requests at shutdown"`
 }
 
@@ -115,7 +116,7 @@ func DefaultRelay() Relay {
 		Hub:    []string{"tls://127.0.0.1:4222"},
 		Limits: Limits{
 			Body: 512 << 10, ReadTimeout: 5 * time.Second, AckTimeout: 5 * time.Second, Remote: 5 * time.Second,
-			Window: 4096, Drain: 10 * time.Second,
+			Window: 4096, Requests: 16 << 20, Drain: 10 * time.Second,
 		},
 		Log: Log{Level: "info", Format: "auto"},
 	}

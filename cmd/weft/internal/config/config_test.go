@@ -65,7 +65,7 @@ func TestEverySettingFromEverySource(t *testing.T) {
 	}
 	relay := map[string]string{
 		"region": "us", "id": "r1", "data": "/d", "listen.https": "h:1", "listen.metrics": "h:2", "hosts": "a,b:1", "hub": "tls://a:1",
-		"limits.body": "1MiB", "limits.read_timeout": "1m", "limits.ack_timeout": "3s", "limits.remote_timeout": "6s", "limits.window": "7", "limits.drain": "0s",
+		"limits.body": "1MiB", "limits.read_timeout": "1m", "limits.ack_timeout": "3s", "limits.remote_timeout": "6s", "limits.window": "7", "limits.requests": "2048", "limits.drain": "0s",
 		"log.level": "warn", "log.format": "console", "tokens.issuers": fileOnly,
 	}
 	everySource(t, "hub", hub, HubFlags, func(path string, f *pflag.FlagSet) ([]Value, error) {
@@ -209,6 +209,7 @@ func TestRelayProblems(t *testing.T) {
 		"body":    {"limits: {body: 1GiB}", "limits.body: 1GiB is not between"},
 		"timeout": {"limits: {read_timeout: 0s}", "limits.read_timeout: 0s is not between"},
 		"window":  {"limits: {window: 0}", "limits.window: 0 is not between"},
+		"guard":   {"limits: {requests: 7}", "limits.requests: 7 is not between"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := LoadRelay(write(t, "region: eu\n"+c.yaml), nil)

@@ -90,6 +90,9 @@ func (p *Problems) limits(l Limits) {
 	if l.Window < 1 || l.Window > 1<<20 {
 		p.addf("limits.window", "%d is not between 1 and %d", l.Window, 1<<20)
 	}
+	if l.Requests < 1<<10 || l.Requests > 1<<28 {
+		p.addf("limits.requests", "%d is not between %d and %d", l.Requests, 1<<10, 1<<28)
+	}
 	p.between("limits.drain", l.Drain, 0, 10*time.Minute)
 }
 
