@@ -63,7 +63,7 @@ func TestLeafExact(t *testing.T) {
 				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*", "$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_2.*",
 				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*",
 				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>",
-				"weft.eu.position", "weft.eu.rejoin.us", "weft.eu.repair.us",
+				"weft.eu.position", "weft.eu.known", "weft.eu.rejoin.us", "weft.eu.repair.us",
 			},
 			[]string{
 				"ctl.us_1.>", "ctl.us_2.>",
@@ -72,7 +72,7 @@ func TestLeafExact(t *testing.T) {
 				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*", "$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_2.*",
 				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*",
 				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>",
-				"weft.us.position", "weft.us.rejoin.eu", "weft.us.repair.eu",
+				"weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu",
 			},
 		},
 	} {
