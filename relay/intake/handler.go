@@ -33,6 +33,8 @@ func New(o Options) (*Handler, error) {
 		return nil, fault.Wrap("intake.new", fault.Internal, err)
 	}
 	h := &Handler{o: o, hosts: map[string]struct{}{}, dummy: keyring.NewSecret(32), dummyPublic: keyring.Secret(public)}
+	h.nobody = nobody()
+	h.secrets.Store(h.nobody.Kid, &opened{sealed: h.nobody.Sealed, secret: h.dummy})
 	h.siblings.Store(&map[producer][]string{})
 	for _, name := range o.Hosts {
 		h.hosts[strings.ToLower(name)] = struct{}{}

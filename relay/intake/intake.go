@@ -131,6 +131,7 @@ type Handler struct {
 	retry     string
 
 	dummyPublic keyring.Secret // the same for Ed25519
+	nobody      *keyring.Key   // whose secret is dummy
 }
 
 var _ http.Handler = (*Handler)(nil)

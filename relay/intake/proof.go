@@ -1,10 +1,12 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,13 +45,22 @@ func (h *Handler) secret(ctx context.Context, key *keyring.Key) (keyring.Secret,
 	return s, nil
 }
 
+// nobody is the key that goes the way of one that does not exist, as far as an HMAC. No kid is empty.
+func nobody() *keyring.Key {
+	return &keyring.Key{Algorithms: []string{keyring.WeftV1, keyring.StandardWebhooks, keyring.Body}, Sealed: "nothing"}
+}
+
 // material is the key's secret for the algorithm. Where the key is missing, revoked or not for it, ok is
 // false and the secret is a dummy of the algorithm's kind, so that the work is the same, and so that the public key
 // of one scheme is never the secret of another.
 func (h *Handler) material(ctx context.Context, key *keyring.Key, algorithm string) (s keyring.Secret, ok bool, err error) {
-	if key != nil && key.Sealed != "" && key.Allows(algorithm) {
+	known := key != nil && key.Sealed != ""
+	if !known {
+		key = h.nobody
+	}
+	if key.Allows(algorithm) {
 		if s, err = h.secret(ctx, key); err == nil {
-			return s, true, nil
+			return s, known, nil
 		}
 	}
 	if algorithm == keyring.StandardWebhooksV1a {
@@ -111,7 +122,7 @@ func (h *Handler) proveWebhook(ctx context.Context, x *exchange, named *keyring.
 func (h *Handler) candidates(x *exchange, named *keyring.Key) (out [maxSigners]*keyring.Key) {
 	out[0] = named
 	if named == nil {
-		return out
+		named = h.nobody
 	}
 	n := 1
 	for _, kid := range (*h.siblings.Load())[producerOf(named)] {
@@ -151,12 +162,12 @@ func (h *Handler) Follow(state *control.State) {
 	}
 	for _, kids := range siblings {
 		slices.SortFunc(kids, func(a, b string) int { // the newest first
-			return state.Keys[b].CreatedAt.Compare(state.Keys[a].CreatedAt)
+			return cmp.Or(state.Keys[b].CreatedAt.Compare(state.Keys[a].CreatedAt), strings.Compare(a, b))
 		})
 	}
 	h.siblings.Store(&siblings)
 	h.secrets.Range(func(kid, v any) bool {
-		if k := state.Keys[kid.(string)]; k == nil || k.Sealed != v.(*opened).sealed {
+		if k := state.Keys[kid.(string)]; (k == nil || k.Sealed != v.(*opened).sealed) && kid != h.nobody.Kid {
 			h.secrets.Delete(kid)
 		}
 		return true

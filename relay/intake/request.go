@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
@@ -103,8 +104,12 @@ func checkContent(x *exchange, head http.Header) *problem {
 	return nil
 }
 
-// contentKind is typeJSON or typeNDJSON, "" for everything else.
+// contentKind is typeJSON or typeNDJSON, "" for everything else. Only ASCII is compared without case: Unicode has other
+// letters that fold to an s.
 func contentKind(s string) string {
+	if strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) {
+		return ""
+	}
 	media, params, has := strings.Cut(s, ";")
 	if has {
 		name, value, _ := strings.Cut(strings.TrimSpace(params), "=")
