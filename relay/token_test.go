@@ -148,8 +148,13 @@ func TestTokensAtTheRelay(t *testing.T) {
 		{"too long", post{before: bearing(strings.Repeat(".", 9<<10))}, 401, "token_too_long"},
 	} {
 		c.post.body = plainEvent()
-		if a := r.send(c.post); a.status != c.status || a.Code != c.code {
+		a := r.send(c.post)
+		if a.status != c.status || a.Code != c.code {
 			t.Errorf("%s: %d %s (%s), want %d %s", c.name, a.status, a.Code, a.Detail, c.status, c.code)
+		}
+		ofToken := strings.HasPrefix(c.code, "token_") && c.status == 401 || c.code == "scope_missing"
+		if has := strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer"); has != ofToken {
+			t.Errorf("%s: WWW-Authenticate %q", c.name, a.header.Get("WWW-Authenticate"))
 		}
 	}
 	for _, part := range parts {

@@ -7,9 +7,14 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weft-mesh/weft/accounts/token/issuertest"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}) }
+func TestMain(m *testing.M) {
+	issuertest.Serve()
+	testscript.Main(m, map[string]func(){"weft": main})
+}
 
 // TestScript runs the command as its user meets it; the scripts are in testdata/script.
 func TestScript(t *testing.T) {

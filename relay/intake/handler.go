@@ -209,6 +209,9 @@ func (h *Handler) refuse(w http.ResponseWriter, x *exchange, p *problem) (int, s
 	if p.allow != "" {
 		w.Header().Set("Allow", p.allow)
 	}
+	if c := challenge(p); c != "" {
+		w.Header().Set("WWW-Authenticate", c)
+	}
 	w.Header().Set("Date", x.now.UTC().Format(http.TimeFormat)) // the clock that judged, so that a drift shows
 	h.note(x, p)
 	x.out = p.append(x.out[:0])

@@ -70,3 +70,16 @@ func tokenStatus(err error) int {
 	}
 	return http.StatusServiceUnavailable
 }
+
+// challenge is the WWW-Authenticate of a refusal for its token (RFC 6750, 3), "" for every other.
+func challenge(p *problem) string {
+	switch {
+	case p.code == codeTokenMissing:
+		return "Bearer"
+	case p.code == codeScope:
+		return `Bearer error="insufficient_scope"`
+	case p.status == http.StatusUnauthorized && strings.HasPrefix(p.code, "token_"):
+		return `Bearer error="invalid_token"`
+	}
+	return ""
+}
