@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/relay/client"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/streamtest"
 )
 
 // schemeKey gives acme a key of the scheme's name, and returns what its owner signs with.
@@ -53,6 +57,33 @@ func TestClientSendsUnderEveryScheme(t *testing.T) {
 		})
 		if _, err := wrong.Send(t.Context(), [][]byte{[]byte(ev())}); fault.CodeOf(err) != "signature_invalid" {
 			t.Errorf("%s with another secret: %v", scheme, err)
+		}
+	}
+}
+
+// A webhook comes once, whichever key of the producer a copy names: the kid is not signed.
+func TestCopyOfWebhookUnderAnotherKid(t *testing.T) {
+	r := newRig(t)
+	secret := r.schemeKey(keyring.StandardWebhooks)
+	r.schemeKey(keyring.StandardWebhooksV1a)
+	body, now := ev(), time.Now()
+	send := func(kid string) answer {
+		return r.send(post{body: body, after: func(q *http.Request) {
+			q.Header = http.Header{"Content-Type": {"application/json"}}
+			signature.SignHTTPWebhook(func(c []byte) string { return signature.SignWebhook(secret, c) }, q, kid, "msg-1", now, []byte(body))
+		}})
+	}
+	if a := send(keyring.StandardWebhooks); a.status != http.StatusAccepted {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	for _, kid := range []string{keyring.StandardWebhooks, keyring.StandardWebhooksV1a} {
+		var a answer
+		streamtest.Eventually(t, 10*time.Second, func() (bool, string) { // the relay learns of keys beside its requests
+			a = send(kid)
+			return a.Code != "signature_invalid", a.text
+		})
+		if a.status != http.StatusUnauthorized || a.Code != "replayed" {
+			t.Errorf("a copy that names %s: %d %s", kid, a.status, a.text)
 		}
 	}
 }
