@@ -119,3 +119,6 @@ func walk(raw []byte, run *Run) error {
 		}
 	}
 }
+
+// Library is the compiled graph of subschemas, for those who compare schemas. It must not be changed.
+func (s *Schema) Library() *library.Schema { return s.library }
