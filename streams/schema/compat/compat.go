@@ -50,7 +50,8 @@ func ParseLevel(s string) (Level, error) {
 	return "", fault.New("compat.level", fault.Invalid, "compat_level", "%q is no level of compatibility; they are none, and backward, forward and full, each also with _transitive", s)
 }
 
-func (l Level) transitive() bool { return strings.HasSuffix(string(l), "_transitive") }
+// Transitive says whether all earlier versions count.
+func (l Level) Transitive() bool { return strings.HasSuffix(string(l), "_transitive") }
 
 // Directions are which of the two ways the level asks for.
 func (l Level) Directions() (backward, forward bool) {
@@ -104,7 +105,7 @@ const MaxFindings = 64
 
 // Check compares a new version with those before it, oldest first. No finding: it may follow.
 func Check(m Mode, before []Version, next Version) []Finding {
-	if !m.Level.transitive() && len(before) > 1 {
+	if !m.Level.Transitive() && len(before) > 1 {
 		before = before[len(before)-1:]
 	}
 	backward, forward := m.Level.Directions()

@@ -2,7 +2,6 @@ package compat_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -281,7 +280,7 @@ func TestBackwardHolds(t *testing.T) {
 					}
 				}
 			})
-			t.Log(fmt.Sprintf("%d pairs compatible; %d documents of the old schemas tried, %d refuted a pair that was refused", compatible, tried, refuted))
+			t.Logf("%d pairs compatible; %d documents of the old schemas tried, %d refuted a pair that was refused", compatible, tried, refuted)
 			if compatible == 0 || tried == 0 || refuted == 0 {
 				t.Error("the generators reach nothing")
 			}
