@@ -14,6 +14,8 @@ func (a *adminServer) keyRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /v1/keys/{kid}/activate", a.handle("key.activate", a.activateKey))
 	mux.Handle("POST /v1/keys/{kid}/rotate", a.handle("key.rotate", a.rotateKey))
 	mux.Handle("POST /v1/keys/{kid}/revoke", a.handle("key.revoke", a.revokeKey))
+	mux.Handle("GET /v1/masters", a.handle("kms.ls", a.listMasters))
+	mux.Handle("POST /v1/masters/rewrap", a.handle("kms.rewrap", a.rewrap))
 }
 
 // decodeBody reads a request's JSON; members that are unknown are refused, because one that is misspelt would not hold.
@@ -52,4 +54,12 @@ func (a *adminServer) rotateKey(r *http.Request, by string) (any, error) {
 
 func (a *adminServer) revokeKey(r *http.Request, by string) (any, error) {
 	return a.hub.RevokeKey(r.Context(), r.PathValue("kid"), r.URL.Query().Get("dry_run") == "true", by)
+}
+
+func (a *adminServer) listMasters(r *http.Request, _ string) (any, error) {
+	return a.hub.Masters(r.Context())
+}
+
+func (a *adminServer) rewrap(r *http.Request, by string) (any, error) {
+	return a.hub.Rewrap(r.Context(), r.URL.Query()["without"], by)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/grant"
+	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -67,11 +68,26 @@ func (r *relays) lacking(now time.Time, ok func(accounts.RelayReport) bool) (ids
 	return ids, r.changed
 }
 
+// count is how many relays are heard of.
+func (r *relays) count(now time.Time) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, one := range r.heard {
+		if now.Sub(one.at) <= relayGone {
+			n++
+		}
+	}
+	return n
+}
+
 // knownRequest asks whether a region and its relays know a key in a state, or further.
 type knownRequest struct {
-	Kid   string        `json:"kid"`
-	State keyring.State `json:"state"`
-	Wait  int64         `json:"wait_ms"`
+	Kid   string        `json:"kid,omitempty"`
+	State keyring.State `json:"state,omitempty"`
+	// Masters asks instead whether all that need them hold the master keys, one of each ring.
+	Masters map[identity.Ring]string `json:"masters,omitempty"`
+	Wait    int64                    `json:"wait_ms"`
 }
 
 type knownAnswer struct {
@@ -103,6 +119,9 @@ func (h *Hub) serveKnown() error {
 
 // missing waits until the own region knows a key in a state and its relays go by that; or it says what is missing.
 func (h *Hub) missing(ctx context.Context, q knownRequest) string {
+	if q.Masters != nil {
+		return h.missingMasters(ctx, q.Masters)
+	}
 	for {
 		changed := h.state.Changed()
 		if k, ok := h.State().Keys[q.Kid]; ok && k.State.Rank() >= q.State.Rank() {
@@ -131,6 +150,11 @@ func (h *Hub) missing(ctx context.Context, q knownRequest) string {
 // confirmed waits until every region of the tenant knows the key as it is, and returns those that do not, with
 // what they said.
 func (h *Hub) confirmed(ctx context.Context, t *accounts.Tenant, k *keyring.Key, without []string) map[string]string {
+	return h.knownTo(ctx, t, knownRequest{Kid: k.Kid, State: k.State, Wait: askKnown.Milliseconds()}, without)
+}
+
+// knownTo asks every region of a tenant, side by side.
+func (h *Hub) knownTo(ctx context.Context, t *accounts.Tenant, q knownRequest, without []string) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, confirmWait)
 	defer cancel()
 	var mu sync.Mutex
@@ -141,7 +165,7 @@ func (h *Hub) confirmed(ctx context.Context, t *accounts.Tenant, k *keyring.Key,
 			continue
 		}
 		all.Go(func() {
-			if why := h.knownIn(ctx, r.Name, knownRequest{Kid: k.Kid, State: k.State, Wait: askKnown.Milliseconds()}); why != "" {
+			if why := h.knownIn(ctx, r.Name, q); why != "" {
 				mu.Lock()
 				defer mu.Unlock()
 				waiting[r.Name] = why

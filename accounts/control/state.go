@@ -154,6 +154,14 @@ func (s *State) WrittenBy(region string, before int) []Written {
 	return out
 }
 
+// Restated is a value of the state with another body, for Log.Restate: it outranks the value that it was made from
+// and nothing that was written later, anywhere.
+func (s *State) Restated(kind Kind, id string, value any) Written {
+	clock := s.clocks[string(kind)+"/"+id].clock
+	clock.Counter++
+	return Written{Kind: kind, ID: id, Clock: clock, Value: value}
+}
+
 // Len is how many values the state holds, of all kinds.
 func (s *State) Len() int { return len(s.clocks) }
 

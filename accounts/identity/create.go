@@ -325,13 +325,15 @@ func (mk *maker) hub(r Region) error {
 	}
 	secrets := map[string][]byte{
 		systemKeys.signing(): system.SigningSeed, controlKeys.signing(): mk.control.SigningSeed, auditKeys.signing(): mk.audit.SigningSeed,
-		masterFile: mk.masterText, seedsFile: mk.seedsText,
 	}
 	if r.Name == mk.mesh.Home {
 		secrets[filepath.Join(homeFolder, operatorKeys.signing())] = mk.operator.SigningSeed()
 		secrets[filepath.Join(homeFolder, caKeyFile)] = mk.ca.KeyPEM()
 	}
 	if err := copySecrets(folder, secrets); err != nil {
+		return err
+	}
+	if err := errors.Join(refreshRing(folder, masterFile, mk.masterText), refreshRing(folder, seedsFile, mk.seedsText)); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
@@ -350,7 +352,7 @@ func (mk *maker) hub(r Region) error {
 
 func (mk *maker) relay(r Region) error {
 	folder := relayFolder(mk.dir, r.Name)
-	if err := copySecrets(folder, map[string][]byte{masterFile: mk.masterText}); err != nil {
+	if err := refreshRing(folder, masterFile, mk.masterText); err != nil {
 		return err
 	}
 	if err := refresh(filepath.Join(folder, caFile), mk.ca.CertPEM()); err != nil {
@@ -397,11 +399,15 @@ func copySecrets(folder string, secrets map[string][]byte) error {
 			return err
 		}
 		if !bytes.Equal(have, want) {
-			return fault.New("identity.create", fault.Conflict, "other_mesh",
-				"%s is not the one of this mesh: it was copied from another mesh, or restored from an older backup; move it away", file)
+			return otherMesh(file)
 		}
 	}
 	return nil
+}
+
+func otherMesh(file string) error {
+	return fault.New("identity.create", fault.Conflict, "other_mesh",
+		"%s is not the one of this mesh: it was copied from another mesh, or restored from an older backup; move it away", file)
 }
 
 // refresh makes a file that is no secret be what it should be.

@@ -72,9 +72,9 @@ func (s *AgeSealer) Promote(master string) (*AgeSealer, error) {
 // Retire returns a sealer that has the sealing identity alone.
 func (s *AgeSealer) Retire() *AgeSealer { return &AgeSealer{identities: s.identities[:1:1]} }
 
-// Shares says whether the two have an identity in common.
-func (s *AgeSealer) Shares(o *AgeSealer) bool {
-	return slices.ContainsFunc(o.identities, func(id *age.X25519Identity) bool { return s.find(masterID(id)) != nil })
+// Holds says whether every identity of o is one of s.
+func (s *AgeSealer) Holds(o *AgeSealer) bool {
+	return !slices.ContainsFunc(o.identities, func(id *age.X25519Identity) bool { return s.find(masterID(id)) == nil })
 }
 
 // Identity is the identity file's content, for ParseAgeSealer.
@@ -93,9 +93,10 @@ func (s *AgeSealer) String() string { return "age sealer " + masterID(s.identiti
 func (s *AgeSealer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // Masters lists the identities by the hashes of their public keys.
-func (s *AgeSealer) Masters(context.Context) ([]string, error) { return s.masters(), nil }
+func (s *AgeSealer) Masters(context.Context) ([]string, error) { return s.IDs(), nil }
 
-func (s *AgeSealer) masters() []string {
+// IDs lists the ids of the identities: the first seals.
+func (s *AgeSealer) IDs() []string {
 	out := make([]string, len(s.identities))
 	for i, id := range s.identities {
 		out[i] = masterID(id)

@@ -163,8 +163,8 @@ func TestParseAgeSealer(t *testing.T) {
 	if err != nil || string(again.Identity()) != string(two.Identity()) {
 		t.Errorf("two identities: %v", err)
 	}
-	if !s.Shares(two) || !two.Shares(s) || s.Shares(sealer(t)) || s.Shares(two.Retire()) {
-		t.Error("which identities two files have in common is not told")
+	if !two.Holds(s) || s.Holds(two) || two.Holds(sealer(t)) || !two.Holds(two.Retire()) {
+		t.Error("which file holds the identities of another is not told")
 	}
 	if _, err := s.Promote("age:0000000000000000"); fault.CodeOf(err) != "no_such_master" {
 		t.Errorf("promoting what is not there: %v", err)
