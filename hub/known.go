@@ -25,6 +25,8 @@ const (
 	confirmWait = 6 * time.Second
 	// askKnown is how long one question waits at the region that is asked.
 	askKnown = 2 * time.Second
+	// answerTime is how long an answer may take on its way.
+	answerTime = 250 * time.Millisecond
 	// relayGone is the silence after which a relay is taken for ended: it can store nothing without its hub.
 	relayGone = 3 * accounts.ReportEvery
 )
@@ -150,7 +152,7 @@ func (h *Hub) missing(ctx context.Context, q knownRequest) string {
 // confirmed waits until every region of the tenant knows the key as it is, and returns those that do not, with
 // what they said.
 func (h *Hub) confirmed(ctx context.Context, t *accounts.Tenant, k *keyring.Key, without []string) map[string]string {
-	return h.knownTo(ctx, t, knownRequest{Kid: k.Kid, State: k.State, Wait: askKnown.Milliseconds()}, without)
+	return h.knownTo(ctx, t, knownRequest{Kid: k.Kid, State: k.State}, without)
 }
 
 // knownTo asks every region of a tenant, side by side.
@@ -181,12 +183,15 @@ func (h *Hub) knownIn(ctx context.Context, region string, q knownRequest) string
 	if region == h.opts.Identity.Region {
 		return h.missing(ctx, q)
 	}
-	raw, err := json.Marshal(q)
-	if err != nil {
-		return err.Error()
-	}
 	why := "no answer"
 	for ctx.Err() == nil {
+		if end, ok := ctx.Deadline(); ok { // the answer, whatever it is, has to come before that
+			q.Wait = min(askKnown, max(0, time.Until(end)-answerTime)).Milliseconds()
+		}
+		raw, err := json.Marshal(q)
+		if err != nil {
+			return err.Error()
+		}
 		call, cancel := context.WithTimeout(ctx, askKnown+apiTimeout)
 		m, err := h.control.conn.RequestWithContext(call, subject.Known(region), raw)
 		cancel()

@@ -153,7 +153,7 @@ func (h *Hub) Rewrap(ctx context.Context, without []string, by string) (*Rewrapp
 		r.Masters[ring] = held[0]
 	}
 	everywhere := &accounts.Tenant{}
-	if waiting := h.knownTo(ctx, everywhere, knownRequest{Masters: r.Masters, Wait: askKnown.Milliseconds()}, without); len(waiting) > 0 {
+	if waiting := h.knownTo(ctx, everywhere, knownRequest{Masters: r.Masters}, without); len(waiting) > 0 {
 		var said []string
 		for _, region := range slices.Sorted(maps.Keys(waiting)) {
 			said = append(said, region+": "+waiting[region])

@@ -92,6 +92,25 @@ func TestRevokedAlwaysWins(t *testing.T) {
 	})
 }
 
+// A value whose secret was sealed anew stands above the one that it was made from, and below every later one.
+func TestRestatedStandsBetween(t *testing.T) {
+	first := record(t, KindTenant, "acme", "us_1", Clock{Wall: 5}, accounts.Tenant{Name: "acme", State: accounts.Active, SigningSeed: "old"})
+	before := fold(t, []*Record{first})
+	next := *before.Tenants["acme"]
+	next.SigningSeed = "new"
+	w := before.Restated(KindTenant, "acme", &next)
+	restated := record(t, w.Kind, w.ID, "eu_1", w.Clock, w.Value)
+	if s := fold(t, []*Record{first, restated}).Tenants["acme"].SigningSeed; s != "new" {
+		t.Errorf("the seed is the %s one", s)
+	}
+	later := record(t, KindTenant, "acme", "ap_1", Clock{Wall: 6}, accounts.Tenant{Name: "acme", State: accounts.Active, Limits: accounts.Limits{DiskBytes: 7}})
+	for _, order := range [][]*Record{{first, restated, later}, {later, restated, first}, {restated, later, first}} {
+		if got := fold(t, order).Tenants["acme"].Limits.DiskBytes; got != 7 {
+			t.Errorf("a change that came later is lost: %d", got)
+		}
+	}
+}
+
 func TestForwardOnly(t *testing.T) {
 	early, late := Clock{Wall: 1}, Clock{Wall: 9}
 	for name, c := range map[string]struct {

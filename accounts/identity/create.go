@@ -333,7 +333,10 @@ func (mk *maker) hub(r Region) error {
 	if err := copySecrets(folder, secrets); err != nil {
 		return err
 	}
-	if err := errors.Join(refreshRing(folder, masterFile, mk.masterText), refreshRing(folder, seedsFile, mk.seedsText)); err != nil {
+	if err := refreshRing(folder, masterFile, mk.masterText); err != nil {
+		return err
+	}
+	if err := refreshRing(folder, seedsFile, mk.seedsText); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
