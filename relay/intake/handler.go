@@ -13,7 +13,6 @@ import (
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/keyring"
-	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
@@ -48,19 +47,12 @@ func New(o Options) (*Handler, error) {
 
 // exchange is one request and its answer. Its slices are reused: nothing of it outlives the request.
 type exchange struct {
-	now    time.Time
-	state  *control.State
-	form   form
-	signed signature.Request // of formWeft; the others use what of it they know
+	now   time.Time
+	state *control.State
+	signing
 	caller caller
-	guard  guardKey // set once the signature is verified
 	claim  claim
 	all    bool // list every event in the answer
-
-	timestamp string // unix seconds, of any form; empty when the scheme has none
-	webhookID string
-	mac       string // the header that holds the signature
-	content   []byte // what formWebhook signs
 
 	request *http.Request
 	single  bool // the body is one event, not a batch
@@ -98,8 +90,7 @@ func (h *Handler) exchange() *exchange {
 
 // recycle empties x, so that no reference into a request stays behind.
 func (h *Handler) recycle(x *exchange) {
-	x.state, x.form, x.signed, x.caller, x.guard, x.all = nil, formWeft, signature.Request{}, caller{}, guardKey{}, false
-	x.timestamp, x.webhookID, x.mac, x.claim = "", "", "", claim{}
+	x.state, x.signing, x.caller, x.claim, x.all = nil, signing{content: x.content[:0]}, caller{}, claim{}, false
 	x.request, x.single, x.noted = nil, false, false
 	clear(x.decoded)
 	clear(x.outcomes)

@@ -57,6 +57,17 @@ type guardKey struct {
 	id string
 }
 
+// signing is what a request says of its signature.
+type signing struct {
+	form      form
+	signed    signature.Request // of formWeft; the others use what of it they know
+	timestamp string            // unix seconds, of any form; empty when the scheme has none
+	webhookID string
+	mac       string   // the header that holds the signature
+	content   []byte   // what formWebhook signs
+	guard     guardKey // set once the signature is verified
+}
+
 func (x *exchange) setGuardKey() {
 	key := x.caller.key
 	switch x.form {
