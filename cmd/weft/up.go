@@ -59,7 +59,7 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 }
 
 func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
-	app.TuneGC()
+	defer app.PaceGC()()
 	began := time.Now()
 	mesh, err := app.StartMesh(ctx, o)
 	if err != nil {
