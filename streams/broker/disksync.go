@@ -15,6 +15,9 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
+// tellAgain is how often a slow disk is logged.
+const tellAgain = time.Minute
+
 // diskSync puts on disk what the server leaves in the page cache. That are the descriptions of streams and consumers,
 // which the server rewrites by a rename without a sync, and the directories above: a power cut after a change of a
 // stream could leave an empty description, and with it the whole stream would be gone. And, unless the server syncs
@@ -33,7 +36,7 @@ type diskSync struct {
 
 // atOnce is how many files are synced at the same time: a disk takes many, and one commit of the file system's journal
 // serves them all.
-const atOnce = 8
+const atOnce = 16
 
 func newDiskSync(root string, messages bool, sync func(path string) error) *diskSync {
 	return &diskSync{messages: messages, sync: sync, root: &syncDir{path: root}}
@@ -120,7 +123,7 @@ func (d *diskSync) start(interval time.Duration, log *zap.Logger, broken func(er
 func (d *diskSync) run(ctx context.Context, interval time.Duration, log *zap.Logger, broken func(error)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	late := false
+	told := time.Time{}
 	for done := false; !done; {
 		select {
 		case <-ctx.Done():
@@ -132,10 +135,9 @@ func (d *diskSync) run(ctx context.Context, interval time.Duration, log *zap.Log
 			d.every.Store(0)
 			broken(fault.New("broker.sync", fault.Unavailable, "disk_failed", "what was stored is not synced: %v", err))
 		}
-		took := time.Since(began)
-		if took > interval && !late { // once, not each second of a slow disk
+		if took := time.Since(began); took > interval && began.Sub(told) > tellAgain {
 			log.Warn("the disk is slow: what is stored gets there later than sync_interval says", zap.Duration("round", took))
+			told = began
 		}
-		late = took > interval
 	}
 }
