@@ -79,7 +79,7 @@ func TestMachines(t *testing.T) {
 		// While it catches up a region takes 50,000/s of its own and 150,000/s copies. Half of leading (0.5 + 3 + 4.5 + 4) is 6, following
 		// half of 2, the index at most 0.5: 7.5 busy cores, 15 at half use. At the peak it is 6.5.
 		Hubs: Hubs{
-			PerRegion: 3, Total: 6, CoresPerServer: 54, MemoryBytes: 2 * (2e9 + buckets*10 + 22_000 + 11_000 + 64_000), DiskBytes: 2 * (second*86_400 + 11e6),
+			PerRegion: 3, Total: 6, CoresPerServer: 54, MemoryBytes: 3 * (2e9 + buckets*10 + 22_000 + 11_000 + 64_000), DiskBytes: 2 * (second*86_400 + 11e6),
 			Work: Work{Store: 0.5, Copy: 3, Serve: 4.5, Replicate: 2, Deliver: 4, Compare: 20}, Sized: "catch_up",
 		},
 	}

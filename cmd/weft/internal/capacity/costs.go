@@ -61,7 +61,7 @@ type ByteCosts struct {
 type MemoryCosts struct {
 	ID        Cost // in the dedupe window
 	Subject   Cost // that a stream holds events of
-	Stream    Cost // without traffic
+	Stream    Cost // of a tenant without traffic, with everything that belongs to the tenant but links
 	Link      Cost // one end
 	Bucket    Cost // of the repair index
 	Base      Cost // resident, without load
@@ -143,11 +143,11 @@ func memoryCosts() MemoryCosts {
 	return MemoryCosts{
 		ID:        Cost{145, "B", Measured, "1,000,000 ids of 36 characters: " + byResearch},
 		Subject:   Cost{277, "B", Measured, "50,000 subjects, median of 5: " + byMemory},
-		Stream:    Cost{69_000, "B", Measured, "500 empty streams of one server: " + byMemory},
-		Link:      Cost{125_000, "B", Derived, "half of 250 KB for both ends, 1,000 links, compression off: " + byResearch},
+		Stream:    Cost{360_000, "B", Derived, "an idle tenant in one region: account, stream, source, the hub's connection, their stacks; half of 970 KB in two regions (weft up with 100 tenants and with 2), less an end of a link. A bare server's empty stream takes 69 KB: " + byMemory},
+		Link:      Cost{125_000, "B", Derived, "half of 250 KB for both ends, 1,000 links, compression off: " + byResearch + "; 106 KB without permissions: BenchmarkIdleTenant"},
 		Bucket:    Cost{135, "B", Measured, "BenchmarkBuckets of streams/digest"},
 		Base:      Cost{45e6, "B", Measured, "two idle regions in one process, two tenants: weft up, ps"},
-		Collector: Cost{2, "B per B", Assumed, "GOGC=100: the heap grows to twice what is live before it is collected"},
+		Collector: Cost{3, "B per B", Fixed, "under load garbage may be twice what is live before it is collected, at rest a quarter to a half (PaceGC of cmd/weft/internal/app)"},
 	}
 }
 
