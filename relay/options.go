@@ -35,6 +35,8 @@ type Control interface {
 	Changed() <-chan struct{}
 	// HeartbeatAge is how long ago the control home was last heard of.
 	HeartbeatAge() time.Duration
+	// Heartbeat is when the hub of the own region wrote its last heartbeat, by the hub's clock.
+	Heartbeat() time.Time
 }
 
 // Limits bound what one relay takes and holds.
@@ -73,6 +75,7 @@ type Options struct {
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics are kept and not published
 	Now        func() time.Time
+	Elapsed    func() time.Duration // a clock that nobody sets; nil: the process's own
 }
 
 // DefaultOptions has every limit set; Origin, ID, Listen, TLS, Control, Connect, Journal and Sealer are the

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/revocation"
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/relay/clock"
 	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/reject"
@@ -36,6 +37,7 @@ type Relay struct {
 	guard    *guard.Guard
 	conns    *connections
 	rejects  *reject.Log
+	clock    *clock.Watch
 	tokens   *token.Verifier // nil without issuers
 	undo     func()          // unregisters the metrics
 
@@ -94,6 +96,9 @@ func (r *Relay) assemble() (err error) {
 		return fault.Wrap(op, fault.Invalid, err)
 	}
 	r.undo = undo
+	if r.clock, err = r.newClock(); err != nil {
+		return err
+	}
 	if r.rejects, err = reject.New(reject.Options{
 		Region: r.o.Origin, Relay: r.o.ID, Connect: r.pool.Conn, Limits: r.o.Rejects, Logger: r.o.Logger, Registerer: r.o.Registerer, Now: r.o.Now,
 	}); err != nil {
@@ -107,7 +112,7 @@ func (r *Relay) assemble() (err error) {
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
 	in := intake.Options{
 		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Guard: r.guard, Client: r.conns.check, Sealer: r.o.Sealer,
-		Limits: limits, Recorder: m, Refusals: r.rejects, Logger: r.o.Logger, Now: r.o.Now,
+		Limits: limits, Recorder: m, Refusals: r.rejects, Clock: r.clock, Logger: r.o.Logger, Now: r.o.Now,
 	}
 	if r.tokens != nil {
 		in.Tokens = r.tokens
@@ -138,7 +143,20 @@ func (r *Relay) release() {
 	if r.tokens != nil {
 		r.tokens.Stop()
 	}
+	if r.clock != nil {
+		r.clock.Close()
+	}
 	r.undo()
+}
+
+func (r *Relay) newClock() (*clock.Watch, error) {
+	o := clock.DefaultOptions()
+	o.Now, o.Elapsed, o.Heartbeat, o.Logger, o.Registerer = r.o.Now, r.o.Elapsed, r.o.Control.Heartbeat, r.o.Logger, r.o.Registerer
+	if o.Elapsed == nil {
+		began := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(began) }
+	}
+	return clock.New(o)
 }
 
 // newServer hardens net/http: time and size of everything that a peer controls is bounded.
@@ -273,6 +291,7 @@ func (r *Relay) Start() error {
 	}
 	r.guard.Start()
 	r.done.Go(r.watch)
+	r.done.Go(func() { r.clock.Run(r.quit) })
 	r.done.Go(func() {
 		err := r.server.ServeTLS(r.listener, "", "")
 		if errors.Is(err, http.ErrServerClosed) {
@@ -358,6 +377,9 @@ func (r *Relay) Ready() (reasons []string) {
 		reasons = append(reasons, "the relay is stopping")
 	case !r.started.Load():
 		reasons = append(reasons, "the relay is not started")
+	}
+	if why := r.clock.Unsure(); why != "" {
+		reasons = append(reasons, why)
 	}
 	if r.o.Control.State().Regions[r.o.Origin] == nil {
 		reasons = append(reasons, "the control state does not name region "+r.o.Origin+" yet")

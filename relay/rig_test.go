@@ -48,6 +48,7 @@ type fakeControl struct {
 	state   *control.State
 	changed chan struct{}
 	age     atomic.Int64
+	beat    atomic.Pointer[time.Time]
 }
 
 func (c *fakeControl) State() *control.State {
@@ -63,6 +64,13 @@ func (c *fakeControl) Changed() <-chan struct{} {
 }
 
 func (c *fakeControl) HeartbeatAge() time.Duration { return time.Duration(c.age.Load()) }
+
+func (c *fakeControl) Heartbeat() time.Time {
+	if at := c.beat.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // change publishes a new snapshot with the change made.
 func (c *fakeControl) change(f func(*control.State)) {

@@ -101,6 +101,10 @@ func (l *Log) Recorded() uint64 {
 	return l.recorded
 }
 
+// Heartbeat is when the own region's hub wrote its last heartbeat, by the hub's clock; the beginning of 1970 before the
+// first.
+func (l *Log) Heartbeat() time.Time { return time.Unix(0, l.heartbeat.Load()) }
+
 // Rebase lets what is written from now on bear another origin of the same region.
 func (l *Log) Rebase(self subject.Origin) { l.self.Store(&self) }
 

@@ -27,6 +27,9 @@ func New(o Options) (*Handler, error) {
 	if o.Refusals == nil {
 		o.Refusals = noAccount{}
 	}
+	if o.Clock == nil {
+		o.Clock = trusted{}
+	}
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, fault.Wrap("intake.new", fault.Internal, err)

@@ -99,6 +99,7 @@ type Options struct {
 	Limits   Limits
 	Recorder Recorder
 	Refusals Refusals // nil: nobody keeps account of them
+	Clock    Clock    // nil: the relay's clock is trusted always
 	Logger   *zap.Logger
 	Now      func() time.Time
 }

@@ -25,6 +25,7 @@ const (
 	codeContentType      = "content_type"
 	codeContentEncoding  = "content_encoding"
 	codeSkew             = "timestamp_skew"
+	codeClock            = "clock_unsure"
 	codeHost             = "host_unknown"
 	codeKeyUnknown       = "key_unknown"
 	codeKeyUnavailable   = "key_unavailable"

@@ -38,7 +38,7 @@ func (noAccount) Say(string) (int, bool)                   { return 0, true }
 
 // measure notes the clock of an authenticated request, whatever becomes of it.
 func (h *Handler) measure(x *exchange) {
-	if x.form != formBody { // which carries no time
+	if x.form != formBody && h.o.Clock.Unsure() == "" { // body carries no time
 		h.o.Refusals.Skew(x.caller.tenant.Name, x.caller.producer, -x.skew())
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/weft-mesh/weft/streams/fault"
@@ -164,44 +163,4 @@ func (h *Handler) readBody(x *exchange, r *http.Request) *problem {
 			return fail(http.StatusBadRequest, codeBodyIncomplete, "the body ended early: %d bytes arrived", len(b))
 		}
 	}
-}
-
-// skew is how far the request's clock is from the relay's, positive when it is behind. The timestamp is
-// at most twelve digits.
-func (x *exchange) skew() time.Duration {
-	var ts int64
-	for i := range len(x.timestamp) {
-		ts = ts*10 + int64(x.timestamp[i]-'0')
-	}
-	// whole seconds on both sides, and no overflow: a Duration holds 292 years
-	const most = int64(1<<63-1) / int64(time.Second)
-	return time.Duration(max(min(x.now.Unix()-ts, most), -most)) * time.Second
-}
-
-func (h *Handler) checkCoarseTime(x *exchange) *problem {
-	return h.checkSkew(x, h.o.Limits.CoarseSkew)
-}
-
-// checkTime is the window proper, after the signature has shown whose clock it is.
-func (h *Handler) checkTime(x *exchange) *problem {
-	return h.checkSkew(x, h.o.Limits.Skew)
-}
-
-// checkSkew passes what carries no time: only the body scheme does not.
-func (h *Handler) checkSkew(x *exchange, limit time.Duration) *problem {
-	if x.form == formBody {
-		return nil
-	}
-	d, side := x.skew(), "behind"
-	if d < 0 {
-		d, side = -d, "ahead of"
-	}
-	if d <= limit {
-		return nil
-	}
-	most := int64(h.o.Limits.Skew / time.Second) // of the signature, also where the limit before it is meant
-	p := fail(http.StatusUnauthorized, codeSkew, "%s is %d s %s this relay's clock, which says %s; at most %d s are allowed",
-		x.form.timestampHeader(), int64(d/time.Second), side, x.now.UTC().Format(time.RFC3339), most)
-	p.drift = &drift{ahead: -int64(x.skew() / time.Second), most: most}
-	return p
 }

@@ -153,6 +153,7 @@ var reasons = [...]Reason{
 	{Code: "event_id_conflict", Cause: Conflict, Status: 409},
 
 	{Code: "internal", Cause: Mesh, Status: 500},
+	{Code: "clock_unsure", Cause: Mesh, Status: 503},
 	{Code: "key_unavailable", Cause: Mesh, Status: 503},
 	{Code: "token_key_pending", Cause: Mesh, Status: 503},
 	{Code: "issuer_unreachable", Cause: Mesh, Status: 503},
