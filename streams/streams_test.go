@@ -59,3 +59,14 @@ func TestControlConfig(t *testing.T) {
 		t.Errorf("sources %+v", c.Sources[0])
 	}
 }
+
+func TestRejectsConfig(t *testing.T) {
+	c := streams.RejectsConfig(streams.RejectsSpec{Region: "eu", Replicas: 3})
+	if c.Name != "REJECTS" || !reflect.DeepEqual(c.Subjects, []string{"rej.eu.>"}) || c.Discard != jetstream.DiscardOld || c.Replicas != 3 ||
+		c.MaxBytes != 64<<20 || c.MaxAge != 7*24*time.Hour || c.MaxMsgsPerSubject < 1 || c.MaxMsgSize < 1 || len(c.Sources) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c := streams.RejectsConfig(streams.RejectsSpec{Region: "eu", MaxBytes: 1 << 20, MaxAge: time.Minute}); c.MaxBytes != 1<<20 || c.MaxAge != time.Minute || c.Duplicates != time.Minute {
+		t.Errorf("%+v", c)
+	}
+}

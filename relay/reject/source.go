@@ -1,6 +1,7 @@
 package reject
 
 import (
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -15,16 +16,18 @@ const (
 	other   = "other"   // a tenant has more sources than are told apart
 )
 
-// sourceKey names a producer of a tenant.
-type sourceKey struct{ tenant, name string }
-
 // source is what is kept of one producer.
 type source struct {
-	key     sourceKey // as labels
-	metrics *metrics
-	skew    prometheus.Gauge    // nil where no clock is measured
-	spread  prometheus.Observer // of the tenant
-	mean    atomic.Uint64       // float64 bits of the smoothed skew in seconds; noMean before the first
+	tenant, name string // as labels
+	metrics      *metrics
+	mean         atomic.Uint64 // float64 bits of the smoothed skew in seconds; noMean before the first
+	clock        atomic.Pointer[gauges]
+}
+
+// gauges show a source's clock. They are made with the first measurement, so that none shows a clock that nobody saw.
+type gauges struct {
+	skew   prometheus.Gauge
+	spread prometheus.Observer // of the tenant
 }
 
 // noMean are the bits of no number that is ever stored.
@@ -36,114 +39,120 @@ const smoothing = 0.2
 
 // observe notes one measurement. Two at once may overwrite each other's share of the mean, which is as good.
 func (s *source) observe(ahead time.Duration) {
-	if s.skew == nil {
-		return
+	g := s.clock.Load()
+	if g == nil {
+		g = &gauges{s.metrics.skew.WithLabelValues(s.tenant, s.name), s.metrics.spread.WithLabelValues(s.tenant)}
+		s.clock.Store(g)
 	}
 	seconds := ahead.Seconds()
-	s.spread.Observe(math.Abs(seconds))
+	g.spread.Observe(math.Abs(seconds))
 	if old := s.mean.Load(); old != noMean {
 		mean := math.Float64frombits(old)
 		seconds = mean + smoothing*(seconds-mean)
 	}
 	s.mean.Store(math.Float64bits(seconds))
-	s.skew.Set(seconds)
+	g.skew.Set(seconds)
 }
 
 func (s *source) refused(code string, n int) {
-	s.metrics.rejected.WithLabelValues(s.key.tenant, code, s.key.name).Add(float64(n))
+	s.metrics.rejected.WithLabelValues(s.tenant, code, s.name).Add(float64(n))
 }
 
-// sources finds a source without a lock and without an allocation; a new one is added to a copy of the map.
+// sources finds a source without a lock and without an allocation. Maps are never changed: what is new is added to a
+// copy, first of the tenants and then of one tenant's sources.
 type sources struct {
 	metrics *metrics
 	most    int // of a tenant
-	found   atomic.Pointer[map[sourceKey]*source]
+	nobody  *source
+	tenants atomic.Pointer[map[string]*producers]
 	mu      sync.Mutex // of those who add and remove
-	count   map[string]int
+}
+
+// producers are the sources of one tenant.
+type producers struct {
+	named atomic.Pointer[map[string]*source]
+	other *source // of all that come when there are enough
 }
 
 func (s *sources) init(m *metrics, most int) {
-	s.metrics, s.most, s.count = m, most, map[string]int{}
-	s.found.Store(&map[sourceKey]*source{})
+	s.metrics, s.most, s.nobody = m, most, &source{tenant: unknown, name: unknown, metrics: m}
+	s.tenants.Store(&map[string]*producers{})
 }
 
 // of is the source of a name; "" stands for one that is not known.
 func (s *sources) of(tenant, name string) *source {
-	if found := (*s.found.Load())[sourceKey{tenant, name}]; found != nil {
+	if tenant == "" {
+		return s.nobody
+	}
+	t := (*s.tenants.Load())[tenant]
+	if t == nil {
+		t = s.addTenant(tenant)
+	}
+	named := *t.named.Load()
+	if found := named[name]; found != nil {
 		return found
 	}
-	return s.add(sourceKey{tenant, name})
+	if len(named) >= s.most {
+		return t.other
+	}
+	return s.add(t, tenant, name)
 }
 
-func (s *sources) add(k sourceKey) *source {
+func (s *sources) addTenant(tenant string) *producers {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := *s.found.Load()
-	if found := old[k]; found != nil {
+	old := *s.tenants.Load()
+	if found := old[tenant]; found != nil {
 		return found
 	}
-	label := k
-	switch {
-	case k.tenant == "":
-		k, label = sourceKey{}, sourceKey{unknown, unknown}
-	case k.name == "":
-		label.name = unknown
-	case s.count[k.tenant] >= s.most:
-		label.name = other
-	}
-	made := old[label]
-	if made == nil {
-		made = s.make(k, label)
-	}
-	if len(old) >= mostNames {
-		return made
-	}
-	next := make(map[sourceKey]*source, len(old)+2)
-	for key, v := range old {
-		next[key] = v
-	}
-	next[k], next[label] = made, made
-	s.found.Store(&next)
+	made := &producers{other: s.make(tenant, other)}
+	made.named.Store(&map[string]*source{})
+	next := maps.Clone(old)
+	next[tenant] = made
+	s.tenants.Store(&next)
 	return made
 }
 
-func (s *sources) make(k, label sourceKey) *source {
-	made := &source{key: label, metrics: s.metrics}
+func (s *sources) add(t *producers, tenant, name string) *source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *t.named.Load()
+	if found := old[name]; found != nil {
+		return found
+	}
+	if len(old) >= s.most {
+		return t.other
+	}
+	label := name
+	if name == "" {
+		label = unknown
+	}
+	made := s.make(tenant, label)
+	next := maps.Clone(old)
+	next[name] = made
+	t.named.Store(&next)
+	return made
+}
+
+func (s *sources) make(tenant, label string) *source {
+	made := &source{tenant: tenant, name: label, metrics: s.metrics}
 	made.mean.Store(noMean)
-	if k.tenant == "" {
-		return made
-	}
-	if label.name != other {
-		s.count[k.tenant]++
-	}
-	made.skew = s.metrics.skew.WithLabelValues(label.tenant, label.name)
-	made.spread = s.metrics.spread.WithLabelValues(label.tenant)
 	return made
 }
-
-// mostNames bounds the map; beyond it a new name is looked up under the lock each time.
-const mostNames = 1 << 14
 
 // retain forgets the sources of tenants that keep refuses, and what was measured of them.
 func (s *sources) retain(keep func(tenant string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := *s.found.Load()
-	next := make(map[sourceKey]*source, len(old))
-	gone := map[string]bool{}
-	for k, v := range old {
-		if k.tenant == "" || keep(k.tenant) {
-			next[k] = v
-			continue
+	next := maps.Clone(*s.tenants.Load())
+	before := len(next)
+	for tenant := range next {
+		if !keep(tenant) {
+			delete(next, tenant)
+			s.metrics.forget(tenant)
 		}
-		gone[k.tenant] = true
 	}
-	if len(gone) == 0 {
-		return
-	}
-	s.found.Store(&next)
-	for tenant := range gone {
-		delete(s.count, tenant)
-		s.metrics.forget(tenant)
+	if len(next) != before {
+		s.tenants.Store(&next)
 	}
 }
