@@ -80,10 +80,11 @@ func record(code string) *deadletter.Record {
 func TestAMillionOfNobody(t *testing.T) {
 	now := time.Now()
 	l, registry := newLog(t, func(o *reject.Options) { o.Now = func() time.Time { return now } })
+	names := []string{"", "a", "b", "c"}
 	lines := 0
 	junk := func(n int) {
 		for i := range n {
-			if l.Refused("", fmt.Sprint("source-", i%10), "key_unknown", 1) {
+			if l.Refused("", names[i%len(names)], "key_unknown", 1) {
 				t.Fatal("a record is wanted")
 			}
 			if _, ok := l.Say(""); ok {

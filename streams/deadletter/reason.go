@@ -109,6 +109,8 @@ var reasons = [...]Reason{
 	{Code: "token_expired", Cause: Expired, Status: 401},
 	{Code: "token_not_yet_valid", Cause: Expired, Status: 401},
 
+	{Code: "replayed", Cause: Replay, Status: 401},
+
 	{Code: "identity_mismatch", Cause: Identity, Status: 403},
 	{Code: "no_certificate", Cause: Identity, Status: 401},
 	{Code: "certificate_revoked", Cause: Identity, Status: 401},
@@ -152,9 +154,12 @@ var reasons = [...]Reason{
 
 	{Code: "event_id_conflict", Cause: Conflict, Status: 409},
 
+	{Code: "guard_full", Cause: Limit, Status: 429},
+
 	{Code: "internal", Cause: Mesh, Status: 500},
 	{Code: "clock_unsure", Cause: Mesh, Status: 503},
 	{Code: "key_unavailable", Cause: Mesh, Status: 503},
+	{Code: "guard_unavailable", Cause: Mesh, Status: 503},
 	{Code: "token_key_pending", Cause: Mesh, Status: 503},
 	{Code: "issuer_unreachable", Cause: Mesh, Status: 503},
 	{Code: "region_unknown", Cause: Mesh, Status: 503},
