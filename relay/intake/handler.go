@@ -186,6 +186,7 @@ func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (s
 	}
 	h.count(x)
 	if p := h.checkJournaled(x); p != nil {
+		x.noted = false // its events are, and this is another refusal
 		return h.refuse(w, x, p)
 	}
 	if single {
