@@ -186,6 +186,7 @@ func (h *Hub) beatLoop(ctx context.Context) {
 			cancel()
 			h.restate(ctx)
 			h.buryKeys(ctx)
+			h.noteKeys()
 		}
 		select {
 		case <-ctx.Done():

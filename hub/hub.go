@@ -62,6 +62,8 @@ type Hub struct {
 	remotes *remotes // loops behind remote acknowledgements
 	relays  *relays  // what the region's relays know
 
+	keyMetrics *keyMetrics
+
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
 
@@ -95,7 +97,7 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
-		gate: newGate(), repairs: newRepairs(), remotes: newRemotes(), relays: newRelays(), failed: make(chan error, 1),
+		gate: newGate(), repairs: newRepairs(), remotes: newRemotes(), relays: newRelays(), keyMetrics: newKeyMetrics(o.Registerer, o.Identity.Region, o.Server), failed: make(chan error, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
