@@ -182,40 +182,46 @@ func (r *rig) roots() *x509.CertPool {
 func (r *rig) start(change []func(*relay.Options)) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	r.logs = logs
+	r.relay = r.run("r1", append([]func(*relay.Options){func(o *relay.Options) { o.Logger, o.Registerer = zap.New(core), r.metrics }}, change...)...)
+}
+
+// run starts another relay of the region and stops it with the test.
+func (r *rig) run(id string, change ...func(*relay.Options)) *relay.Relay {
+	r.t.Helper()
 	o := relay.DefaultOptions()
-	o.Origin, o.ID, o.Listen = "eu", "r1", "127.0.0.1:0"
+	o.Origin, o.ID, o.Listen = "eu", id, "127.0.0.1:0"
 	o.TLS = &tls.Config{
 		Certificates: []tls.Certificate{r.pair(pki.Spec{CommonName: "relay", DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Server: true})},
 		ClientCAs:    r.roots(),
 	}
-	o.Control, o.Journal, o.Sealer, o.Logger, o.Registerer = r.control, r.js, r.sealer, zap.New(core), r.metrics
+	o.Control, o.Journal, o.Sealer = r.control, r.js, r.sealer
 	o.Connect = func(_ context.Context, _ string) (*nats.Conn, error) {
 		r.opened.Add(1)
 		at := r.nats.URL()
 		if r.publish != nil {
 			at = r.publish(at)
 		}
-		return nats.Connect(at, nats.CustomInboxPrefix(subject.InboxPrefix("eu")+".r1"), nats.ReconnectBufSize(-1),
+		return nats.Connect(at, nats.CustomInboxPrefix(subject.InboxPrefix("eu")+"."+id), nats.ReconnectBufSize(-1),
 			nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	}
 	for _, f := range change {
 		f(&o)
 	}
-	var err error
-	r.relay, err = relay.New(o)
+	one, err := relay.New(o)
 	r.must(err)
-	r.must(r.relay.Start())
-	r.guarded(r.relay)
+	r.must(one.Start())
+	r.guarded(one)
 	r.t.Cleanup(func() {
 		for _, c := range r.clients {
 			c.CloseIdleConnections()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := r.relay.Stop(ctx); err != nil {
+		if err := one.Stop(ctx); err != nil {
 			r.t.Errorf("stop: %v", err)
 		}
 	})
+	return one
 }
 
 // guarded waits until a relay tells copies from requests.
