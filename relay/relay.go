@@ -278,6 +278,9 @@ func (r *Relay) origin() (subject.Origin, error) {
 // tenants is how many there are.
 func (r *Relay) tenants() int { return len(r.o.Control.State().ActiveTenants()) }
 
+// Remembered is how many requests the relay tells from copies at present.
+func (r *Relay) Remembered() int64 { return r.guard.Stats().Entries }
+
 // Addr is the address that the relay listens on.
 func (r *Relay) Addr() string { return r.listener.Addr().String() }
 

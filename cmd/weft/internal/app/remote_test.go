@@ -38,6 +38,7 @@ type pair struct {
 	bundle *hub.Bundle
 	relay  *Relay
 	client *client.Client
+	tls    *tls.Config // of the tenant's clients
 	next   atomic.Int64
 }
 
@@ -96,6 +97,7 @@ func (p *pair) startRelay(region, relayID string, tune ...func(*relay.Options)) 
 	must(p.t, err)
 	must(p.t, r.Start())
 	p.t.Cleanup(func() { stop(p.t, r.Stop) })
+	streamtest.Eventually(p.t, 20*time.Second, func() (bool, string) { return r.Check() == nil, fmt.Sprint(r.Check()) })
 	return r
 }
 
@@ -123,8 +125,9 @@ func (p *pair) connect(addr, ca string, b *hub.Bundle) {
 	roots.AppendCertsFromPEM(pem)
 	secret, err := base64.StdEncoding.DecodeString(b.Secret)
 	must(p.t, err)
+	p.tls = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
 	o := client.DefaultOptions()
-	o.URL, o.TLS, o.Kid, o.Secret = "https://"+addr, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, b.Kid, keyring.Secret(secret)
+	o.URL, o.TLS, o.Kid, o.Secret = "https://"+addr, p.tls, b.Kid, keyring.Secret(secret)
 	o.MaxRetries = 0
 	p.client, err = client.New(o)
 	must(p.t, err)
