@@ -361,21 +361,37 @@ func (mk *maker) relay(r Region) error {
 	if err := refresh(filepath.Join(folder, caFile), mk.ca.CertPEM()); err != nil {
 		return err
 	}
-	if _, err := ensure(filepath.Join(folder, credsFile), func() ([]byte, error) {
-		token, seed, err := issuer.User(issuer.UserSpec{
-			Name: "relay-" + r.Name, Account: mk.control.Public, SigningSeed: mk.control.SigningSeed, Permissions: grant.ControlReader(r.Name),
-		})
-		if err != nil {
-			return nil, err
-		}
-		return issuer.FormatCreds(token, seed)
-	}); err != nil {
+	if err := mk.relayCreds(r.Name, filepath.Join(folder, credsFile)); err != nil {
 		return err
 	}
 	if err := mk.serverPair(folder, r, pki.RoleRelay); err != nil {
 		return err
 	}
 	return writeMesh(folder, mk.mesh)
+}
+
+// relayCreds makes the credentials of a region's relays, and makes them anew where they are of an older weft, whose
+// relays had other things to do.
+func (mk *maker) relayCreds(region, file string) error {
+	grants := grant.ControlReader(region)
+	gen := func() ([]byte, error) {
+		token, seed, err := issuer.User(issuer.UserSpec{
+			Name: "relay-" + region, Account: mk.control.Public, SigningSeed: mk.control.SigningSeed, Permissions: grants,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return issuer.FormatCreds(token, seed)
+	}
+	have, err := ensure(file, gen)
+	if err != nil || !issuer.Outdated(have, grants) {
+		return err
+	}
+	fresh, err := gen()
+	if err != nil {
+		return err
+	}
+	return secretfile.Replace(file, fresh)
 }
 
 // ensure returns the file's content, made with gen if there is no such file.

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -76,6 +77,16 @@ func allow(subjects []string) jwt.Permission {
 		return jwt.Permission{Deny: jwt.StringList{everything}}
 	}
 	return jwt.Permission{Allow: subjects}
+}
+
+// Outdated says whether a credentials file is of a user with other permissions than these.
+func Outdated(creds []byte, p grant.Permissions) bool {
+	token, err := jwt.ParseDecoratedJWT(creds)
+	if err != nil {
+		return false
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	return err == nil && (!slices.Equal([]string(claims.Pub.Allow), p.Publish) || !slices.Equal([]string(claims.Sub.Allow), p.Subscribe))
 }
 
 // FormatCreds is the content of a credentials file, as every NATS client reads it.

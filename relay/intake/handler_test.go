@@ -48,12 +48,14 @@ type world struct {
 	seen     map[guard.Key]bool // by the guard; nil: nothing is a copy
 	lost     bool               // the journal takes nothing
 	replayed int
+	asked    int // the guard was, for whatever
 }
 
 func (w *world) Replayed(string) { w.replayed++ }
 func (w *world) Reason() string  { return w.troubled }
 
 func (w *world) Check(_ string, k guard.Key) guard.Verdict {
+	w.asked++
 	switch {
 	case w.troubled != "":
 		return guard.Unavailable
