@@ -33,6 +33,8 @@ func newRegion(t *testing.T, change ...func(*relay.Options)) *region {
 	g := &region{}
 	g.change = func(o *relay.Options) {
 		o.Hosts = []string{sharedName}
+		began := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(began) + time.Duration(g.ahead.Load()) } // time goes by, nobody sets it
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) }
 		for _, f := range change {
 			f(o)
