@@ -107,7 +107,7 @@ func TestKeysAreRefusedWhereTheyMustBe(t *testing.T) {
 	m.must(err)
 	next, err := h.RotateKey(t.Context(), "mine", RotateSpec{}, "test")
 	m.must(err)
-	if old := h.State().Keys["mine"]; next.GraceDays != 14 || old.State != keyring.Grace || old.GraceUntil.Sub(time.Now()).Round(time.Hour) != 14*24*time.Hour {
+	if old := h.State().Keys["mine"]; next.GraceDays != 14 || old.State != keyring.Grace || time.Until(old.GraceUntil).Round(time.Hour) != 14*24*time.Hour {
 		t.Errorf("replaced by %+v, good until %s", next.KeyView, old.GraceUntil)
 	}
 	_, err = h.RevokeKey(t.Context(), "mine", false, "test")
@@ -127,6 +127,27 @@ func TestKeysAreRefusedWhereTheyMustBe(t *testing.T) {
 	}
 	if err := h.state.Put(t.Context(), control.KindKey, "mine", keyring.Key{Kid: "mine", Tenant: "acme", State: keyring.Active}, "test"); fault.CodeOf(err) != "write_lost" {
 		t.Errorf("a revoked key is active again: %v", err)
+	}
+}
+
+// A key whose grace period ended a while ago is revoked and has no secret any more; one that ended just now is left to
+// the clock.
+func TestKeysAreBuried(t *testing.T) {
+	m := newTestMesh(t, region("eu"))
+	m.start()
+	m.tenant("acme")
+	h := m.hubs["eu-0"]
+	for kid, ago := range map[string]time.Duration{"long": buryAfter + time.Second, "short": time.Second} {
+		k := keyring.Key{Kid: kid, Tenant: "acme", State: keyring.Grace, Sealed: "x:y:z", GraceUntil: time.Now().Add(-ago)}
+		m.must(h.state.Put(t.Context(), control.KindKey, kid, k, "test"))
+	}
+	h.buryKeys(t.Context())
+	keys := h.State().Keys
+	if k := keys["long"]; k.State != keyring.Revoked || k.Sealed != "" {
+		t.Errorf("long after its end a key is %s, and has a secret: %t", k.State, k.Sealed != "")
+	}
+	if k := keys["short"]; k.State != keyring.Grace || k.Usable(time.Now()) == nil {
+		t.Errorf("just after its end a key is %s", k.State)
 	}
 }
 
