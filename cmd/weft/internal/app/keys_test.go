@@ -46,6 +46,14 @@ func newKeyMesh(t *testing.T) *keyMesh {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}, ForceAttemptHTTP2: true}
 	m.http = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
+	secret, err := base64.StdEncoding.DecodeString(m.bundle.Secret)
+	must(t, err)
+	for region := range m.relays { // a relay that has just begun answers 503 until its guard has read the journal
+		streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+			status, code := m.postOnce(region, &held{m.bundle.Kid, secret})
+			return status == http.StatusAccepted, fmt.Sprintf("%s: %d %s", region, status, code)
+		})
+	}
 	return m
 }
 
@@ -69,8 +77,18 @@ func handed(t testing.TB, k *hub.IssuedKey) *held {
 	return &held{k.Kid, secret}
 }
 
-// post sends one event and returns the status with the code of a refusal.
-func (m *keyMesh) post(region string, k *held) (int, string) {
+// post sends events until one is answered with more than that the replay guard cannot take it now, which says
+// nothing of the key, and returns the status with the code of a refusal.
+func (m *keyMesh) post(region string, k *held) (status int, code string) {
+	for range 20 {
+		if status, code = m.postOnce(region, k); code != "guard_unavailable" {
+			break
+		}
+	}
+	return status, code
+}
+
+func (m *keyMesh) postOnce(region string, k *held) (int, string) {
 	n := m.sent.Add(1)
 	body := remoteEvent(fmt.Sprintf("k-%d", n), "plain.x")
 	req, err := http.NewRequest("POST", "https://"+m.relays[region].Addr()+"/v1/events", bytes.NewReader(body))
