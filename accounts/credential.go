@@ -13,3 +13,9 @@ type CredentialResponse struct {
 	JWT   string `json:"jwt,omitempty"`
 	Error string `json:"error,omitempty"`
 }
+
+// RenewalResponse answers a pki.Renewal on subject.Renewal: the new certificate, or in Error why there is none.
+type RenewalResponse struct {
+	Certificate string `json:"certificate,omitempty"` // PEM
+	Error       string `json:"error,omitempty"`
+}

@@ -21,26 +21,17 @@ import (
 // beatEvery is the interval of control heartbeats; relays refuse critical topics after 10 minutes without.
 const beatEvery = 5 * time.Second
 
-func (h *Hub) tlsConfigs() (tlsConfigs, error) {
+func (h *Hub) tlsConfigs() (c tlsConfigs, err error) {
 	id := h.opts.Identity
-	var c tlsConfigs
-	var err error
-	for _, l := range []struct {
-		into *(*tls.Config)
-		mode tls.ClientAuthType
-	}{
-		{&c.client, tls.VerifyClientCertIfGiven}, // plain NATS clients come with credentials alone
-		{&c.leaf, tls.RequireAndVerifyClientCert},
-		{&c.route, tls.RequireAndVerifyClientCert},
-		{&c.admin, tls.RequireAndVerifyClientCert},
-	} {
-		if *l.into, err = pki.ServerTLS(id.CertFile, id.KeyFile, id.CAFile, l.mode); err != nil {
-			return c, fault.Wrap("hub.tls", fault.Invalid, err)
-		}
-	}
-	if c.leafDial, err = pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile); err != nil {
+	h.files, err = pki.Open(pki.FilesOptions{Cert: id.CertFile, Key: id.KeyFile, CA: id.CAFile, Logger: h.log, Now: h.opts.Now})
+	if err != nil {
 		return c, fault.Wrap("hub.tls", fault.Invalid, err)
 	}
+	c.client = h.files.Server(tls.VerifyClientCertIfGiven) // plain NATS clients come with credentials alone
+	c.leaf = h.files.Server(tls.RequireAndVerifyClientCert)
+	c.route = h.files.Server(tls.RequireAndVerifyClientCert)
+	c.admin = h.files.Server(tls.RequireAndVerifyClientCert)
+	c.leafDial = h.files.Client()
 	// A route is dialled and accepted with one configuration.
 	c.route.RootCAs, c.route.GetClientCertificate = c.leafDial.RootCAs, c.leafDial.GetClientCertificate
 	return c, nil
@@ -75,7 +66,7 @@ func (h *Hub) startControl(ctx context.Context) error {
 			return err
 		}
 		if h.Origin() == before {
-			return errors.Join(h.serveCredentials(), h.servePositions(), h.serveRejoins(), h.serveKnown())
+			return errors.Join(h.serveCredentials(), h.servePositions(), h.serveRejoins(), h.serveKnown(), h.serveRenewals())
 		}
 		h.state.Close() // the region lives under another origin than this server knew: its grants are others
 		h.control.conn.Close()

@@ -7,8 +7,8 @@
 //
 // # Concurrency
 //
-// All exported methods may be called from any goroutine. Start launches four loops (reconcile, watch,
-// beat, repair), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
+// All exported methods may be called from any goroutine. Start launches five loops (renew, reconcile,
+// watch, beat, repair), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
 package hub
 
 import (
@@ -31,6 +31,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/accounts/issuer"
+	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/broker"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -46,6 +47,7 @@ type Hub struct {
 	origin  atomic.Pointer[subject.Origin] // changes once at most, while the region is closed
 	log     *zap.Logger
 	metrics *metrics
+	files   *pki.Files // the certificate of every listener and link
 	broker  *broker.Broker
 	admin   *adminServer
 
@@ -113,6 +115,7 @@ func New(o Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.metrics.certificate(o.Registerer, h.files, o.Now)
 	if h.broker, err = broker.New(h.brokerOptions(tlsc)); err != nil {
 		return nil, err
 	}
@@ -164,6 +167,7 @@ func (h *Hub) Start(ctx context.Context) error {
 		}
 	}
 	h.loops.Go(func() { h.live(run) })
+	h.loops.Go(func() { h.renewLoop(run) })
 	h.loops.Go(func() {
 		select {
 		case <-run.Done():

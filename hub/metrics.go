@@ -2,12 +2,16 @@ package hub
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weft-mesh/weft/accounts/pki"
 )
 
 // metrics are what a hub exports. Labels are bounded: tenants and regions, never keys or events.
 type metrics struct {
+	labels        prometheus.Labels // of all
 	links         prometheus.Gauge
 	closed        prometheus.Gauge
 	kicks         *prometheus.CounterVec
@@ -22,6 +26,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 	labels := prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
 	m := &metrics{
+		labels: labels,
 		links: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weft_hub_linked_accounts", Help: "Accounts with at least one leaf link up on this server.", ConstLabels: labels}),
 		closed: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -45,6 +50,13 @@ func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
 		reg.MustRegister(c)
 	}
 	return m
+}
+
+// certificate exports how long the hub's own certificate lives.
+func (m *metrics) certificate(reg prometheus.Registerer, files *pki.Files, now func() time.Time) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "weft_hub_certificate_expires_seconds", Help: "Time until the hub's own certificate runs out; it is renewed at a third of its life.", ConstLabels: m.labels,
+	}, func() float64 { return files.Leaf().NotAfter.Sub(now()).Seconds() }))
 }
 
 // forgetTenant ends the series of a tenant that is no longer compared.

@@ -18,6 +18,8 @@ import (
 type Clients interface {
 	// VerifyConnection runs at the end of every handshake, of resumed connections too.
 	VerifyConnection(s tls.ConnectionState) error
+	// Client reads what a handshake has verified, once for each connection.
+	Client(s *tls.ConnectionState) (*revocation.Client, error)
 	// Check runs at every request and costs nanoseconds; nil lets the request in.
 	Check(c *revocation.Client) error
 	// Follow takes over what the control state says.
@@ -72,7 +74,7 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 		one.idle = s == http.StateIdle
 		if t, ok := conn.(*tls.Conn); ok && one.client == nil {
 			state := t.ConnectionState()
-			one.client, _ = revocation.NewClient(&state) // nil is refused at each request
+			one.client, _ = c.clients.Client(&state) // nil is refused at each request
 		}
 	}
 }

@@ -61,9 +61,11 @@ type Options struct {
 	Listen string // host:port; port 0 picks one
 	// Hosts are the names under which producers reach the relay, "host:port" or "host"; a signed request
 	// for another host is refused. Empty: the listen address and the certificate's names, with the port.
-	Hosts   []string
-	TLS     *tls.Config // with the relay's certificate and, in ClientCAs, the tenants' authority
-	Clients Clients     // nil: a certificate is accepted unless the control state says that it is revoked
+	Hosts []string
+	TLS   *tls.Config // with the relay's certificate and, in ClientCAs, the tenants' authority
+	// Clients decides over certificates and follows the control state; the caller starts and stops it. Nil: a
+	// certificate of an authority in TLS is accepted unless the control state says that it is revoked.
+	Clients Clients
 	Control Control
 	// Connect opens a connection in a tenant's account, as uplink.Connect describes.
 	Connect    func(ctx context.Context, tenant string) (*nats.Conn, error)

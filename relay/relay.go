@@ -56,7 +56,13 @@ func New(o Options) (*Relay, error) {
 		return nil, err
 	}
 	if o.Clients == nil {
-		o.Clients = revocation.New(o.Now)
+		conf := revocation.DefaultOptions()
+		conf.Logger, conf.Now = o.Logger, o.Now
+		c, err := revocation.New(context.Background(), conf)
+		if err != nil {
+			return nil, err
+		}
+		o.Clients = c
 	}
 	o.Clients.Follow(o.Control.State())
 	r := &Relay{o: o, quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
@@ -162,11 +168,7 @@ func (r *Relay) newClock() (*clock.Watch, error) {
 // newServer hardens net/http: time and size of everything that a peer controls is bounded.
 func (r *Relay) newServer() *http.Server {
 	l := &r.o.Limits
-	conf := r.o.TLS.Clone()
-	conf.ClientAuth = tls.RequireAndVerifyClientCert
-	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
-	conf.NextProtos = []string{"h2", "http/1.1"}
-	conf.VerifyConnection = chain(conf.VerifyConnection, r.o.Clients.VerifyConnection)
+	conf := r.harden(r.o.TLS)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -185,6 +187,26 @@ func (r *Relay) newServer() *http.Server {
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: l.Streams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog:       log.New(serverLog{r.o.Logger}, "", 0),
 	}
+}
+
+// harden is a copy of a configuration that asks for a client certificate and checks it, and so are the ones that it
+// gives when the authorities change.
+func (r *Relay) harden(c *tls.Config) *tls.Config {
+	conf := c.Clone()
+	conf.ClientAuth = tls.RequireAndVerifyClientCert
+	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	conf.VerifyConnection = chain(conf.VerifyConnection, r.o.Clients.VerifyConnection)
+	if next := c.GetConfigForClient; next != nil {
+		conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			other, err := next(hello)
+			if err != nil || other == nil {
+				return nil, err
+			}
+			return r.harden(other), nil
+		}
+	}
+	return conf
 }
 
 func chain(a, b func(tls.ConnectionState) error) func(tls.ConnectionState) error {
@@ -314,6 +336,7 @@ func (r *Relay) watch() {
 	for {
 		changed := r.o.Control.Changed()
 		state := r.o.Control.State()
+		r.o.Clients.Follow(state)
 		r.handler.Follow(state)
 		serves := func(tenant string) bool {
 			t, ok := state.Tenant(tenant)
@@ -324,7 +347,6 @@ func (r *Relay) watch() {
 		if r.tokens != nil {
 			r.tokens.Retain(serves)
 		}
-		r.o.Clients.Follow(state)
 		for same := true; same; {
 			r.conns.look()
 			select {

@@ -78,12 +78,12 @@ func Relay(region, relayID string) Permissions {
 func RelayInbox(region, relayID string) string { return subject.InboxPrefix(region) + "." + relayID }
 
 // ControlReader is a relay in the CONTROL account: reads the control log and the journal of request ids through
-// consumers of its own, writes into that journal, asks for credentials, and tells the hub what it knows. Its inbox
+// consumers of its own, writes into that journal, asks for credentials and its next certificate, and tells the hub what it knows. Its inbox
 // prefix is the region's. What it may write to names no region, because the epoch does not fit into a wildcard; the
 // links let none of it pass.
 func ControlReader(region string) Permissions {
 	p := Permissions{
-		Publish:   append(api("INFO"), subject.Credential(region), subject.Relays(region), subject.GuardAnywhere()),
+		Publish:   append(api("INFO"), subject.Credential(region), subject.Renewal(region, region), subject.Relays(region), subject.GuardAnywhere()),
 		Subscribe: []string{subject.InboxPrefix(region) + ".>"},
 	}
 	for _, s := range []string{subject.ControlStream, subject.GuardStream} {
@@ -135,11 +135,13 @@ func Service(self subject.Origin) Permissions {
 			localAPI + ">", subject.APIPrefix(self.Region) + ".>", "$JS.ACK.>",
 			"_INB.>", // answers
 			"weft.*.position", "weft.*.known", "weft.*.held", subject.Rejoin("*", self.Region), subject.Repair("*", self.Region),
+			subject.Renewal("*", self.Region),
 		},
 		Subscribe: []string{
 			subject.InboxPrefix(self.Region) + ".>",
 			subject.Digest(self.Region), subject.Remote(self.Region), subject.Held(self.Region), subject.Credential(self.Region),
 			subject.Position(self.Region), subject.Known(self.Region), subject.Relays(self.Region), subject.Rejoin(self.Region, "*"), subject.Repair(self.Region, "*"),
+			subject.Renewal(self.Region, "*"),
 			"$JS.EVENT.ADVISORY.>",
 		},
 	}

@@ -45,13 +45,13 @@ func TestLeafExact(t *testing.T) {
 				"ctl.eu_1.>", "ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_2.>",
 				"$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.eu.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
-				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.position", "weft.eu.known", "weft.eu.rejoin.us", "weft.eu.repair.us",
+				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>", "weft.eu.position", "weft.eu.known", "weft.eu.rejoin.us", "weft.eu.repair.us", "weft.eu.renewal.us",
 			},
 			[]string{
 				"ctl.us_2.>", "ctl.us_3.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_1.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_2.>",
 				"$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.us_3.>", "$JS.us.API.CONSUMER.CREATE.CONTROL.*.ctl.eu_1.>",
-				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu",
+				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>", "weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu", "weft.us.renewal.eu",
 			},
 		},
 		{
@@ -63,7 +63,7 @@ func TestLeafExact(t *testing.T) {
 				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*", "$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.eu_2.*",
 				"$JS.eu.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*",
 				"$JS.eu.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.eu.us.>", "_INB.eu.>",
-				"weft.eu.position", "weft.eu.known", "weft.eu.rejoin.us", "weft.eu.repair.us",
+				"weft.eu.position", "weft.eu.known", "weft.eu.rejoin.us", "weft.eu.repair.us", "weft.eu.renewal.us",
 			},
 			[]string{
 				"ctl.us_1.>", "ctl.us_2.>",
@@ -72,7 +72,7 @@ func TestLeafExact(t *testing.T) {
 				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_1.*", "$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.us_2.*",
 				"$JS.us.API.CONSUMER.CREATE.GUARD.*.grd.eu_1.*",
 				"$JS.us.API.CONSUMER.weft", "$JS.FC.CONTROL.>", "$JS.FC.GUARD.>", "$JSC.R.>", "_SRC.us.eu.>", "_INB.us.>",
-				"weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu",
+				"weft.us.position", "weft.us.known", "weft.us.rejoin.eu", "weft.us.repair.eu", "weft.us.renewal.eu",
 			},
 		},
 	} {
@@ -176,6 +176,9 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"weft.us.rejoin.eu", []string{"service"}},
 		{"weft.us.repair.eu", []string{"service"}},
 		{"weft.us.repair.ap", nil},
+		{"weft.us.renewal.eu", []string{"service"}},
+		{"weft.eu.renewal.eu", []string{"control", "service"}},
+		{"weft.us.renewal.ap", nil},
 		{"weft.us.rejoin.ap", nil}, // no region speaks for another
 		{"$JS.API.STREAM.CREATE.X", []string{"service"}},
 		{"$JS.API.STREAM.UPDATE.EVENTS", []string{"service"}},

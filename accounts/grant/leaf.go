@@ -28,7 +28,7 @@ func ControlFamily() Family {
 	return Family{
 		Stream: subject.ControlStream, All: subject.ControlOf, Replicated: subject.ControlOf,
 		Services: []func(string) string{subject.Position, subject.Known},
-		Notices:  []func(string, string) string{subject.Rejoin, subject.Repair},
+		Notices:  []func(string, string) string{subject.Rejoin, subject.Repair, subject.Renewal},
 	}
 }
 

@@ -11,14 +11,15 @@ import (
 	"github.com/weft-mesh/weft/accounts/secretfile"
 )
 
-// certLife is how long the certificates of hubs, relays and the operator are valid.
+// certLife is how long the certificates of hubs, relays and the operator are valid that are made with the mesh's files;
+// hubs and relays renew theirs while they run, for shorter lives.
 const certLife = 365 * 24 * time.Hour
 
-// serverPair makes or renews the certificate of a hub or relay, which serves and, towards hubs, is a client.
-func (mk *maker) serverPair(folder string, r Region, role string) error {
+// ServerSpec describes the certificate of a region's hub or relay, which serves and, towards hubs, is a client.
+func ServerSpec(role string, r Region, ttl time.Duration) pki.Spec {
 	spec := pki.Spec{
 		CommonName: role + " " + r.Name, URIs: []string{pki.Principal{Role: role, Region: r.Name}.URI()},
-		Server: true, Client: true, TTL: certLife,
+		Server: true, Client: true, TTL: ttl,
 	}
 	for _, h := range r.Hosts {
 		if ip := net.ParseIP(h); ip != nil {
@@ -27,7 +28,12 @@ func (mk *maker) serverPair(folder string, r Region, role string) error {
 			spec.DNS = append(spec.DNS, h)
 		}
 	}
-	return mk.pair(filepath.Join(folder, certFile), filepath.Join(folder, keyFile), spec)
+	return spec
+}
+
+// serverPair makes or renews the certificate of a hub or relay.
+func (mk *maker) serverPair(folder string, r Region, role string) error {
+	return mk.pair(filepath.Join(folder, certFile), filepath.Join(folder, keyFile), ServerSpec(role, r, certLife))
 }
 
 // pair makes a certificate if the present one will not do. The key goes first: a crash in between leaves a

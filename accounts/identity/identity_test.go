@@ -145,7 +145,7 @@ func TestCertificates(t *testing.T) {
 		if p.Role != pki.RoleOperator && (pair.Leaf.VerifyHostname("10.0.0.7") != nil || pair.Leaf.VerifyHostname("relay.eu.example.com") != nil || pair.Leaf.VerifyHostname("localhost") == nil) {
 			t.Errorf("%s is not for the region's hosts", tc.cert)
 		}
-		if _, err := pki.ServerTLS(tc.cert, tc.key, tc.ca, tls.RequireAndVerifyClientCert); err != nil {
+		if _, err := pki.Open(pki.FilesOptions{Cert: tc.cert, Key: tc.key, CA: tc.ca}); err != nil {
 			t.Error(err)
 		}
 	}

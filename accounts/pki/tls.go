@@ -3,128 +3,105 @@ package pki
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"os"
-	"sync"
-	"time"
+	"slices"
+	"sync/atomic"
 
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// checkEvery bounds how often the files of a pair are looked at.
-const checkEvery = time.Second
-
-// ServerTLS is a server's configuration: TLS 1.2 or later, the pair of the two files, and clients checked
-// against caFile as mode says. When the files change, new connections get the new pair within a second;
-// while they do not fit together, as between two writes, the old one stays. Callers set NextProtos.
-func ServerTLS(certFile, keyFile, caFile string, mode tls.ClientAuthType) (*tls.Config, error) {
-	p, err := newPair(certFile, keyFile, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := roots(caFile)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
+// Server is a server's configuration: TLS 1.2 or later, and clients checked as mode says against the authorities of
+// the files. When the files change, new connections get the new ones within two looks; open ones are not touched.
+// Callers may change the configuration, NextProtos say, until the first handshake.
+func (f *Files) Server(mode tls.ClientAuthType) *tls.Config {
+	first := f.set.Load()
+	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		ClientAuth:     mode,
-		ClientCAs:      pool,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current(), nil },
-	}, nil
+		ClientCAs:      first.clients,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return f.current().pair, nil },
+	}
+	type derived struct {
+		from *set
+		conf *tls.Config
+	}
+	var last atomic.Pointer[derived]
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := f.current()
+		if now.clients == first.clients {
+			return nil, nil // the configuration itself
+		}
+		if d := last.Load(); d != nil && d.from == now {
+			return d.conf, nil
+		}
+		d := &derived{from: now, conf: c.Clone()}
+		d.conf.ClientCAs, d.conf.GetConfigForClient = now.clients, nil
+		last.Store(d)
+		return d.conf, nil
+	}
+	return c
 }
 
-// ClientTLS is a client's configuration that trusts caFile alone. The pair may be left out (both names
-// empty); if given it follows its files as ServerTLS's does.
+// Client is a client's configuration that trusts the authority of the files alone, as it was when this is called; see
+// Roots. Without a pair it presents none; with one it presents what the files have at each handshake.
+func (f *Files) Client() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.set.Load().roots}
+	if f.o.Cert != "" {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return f.current().pair, nil }
+	}
+	return c
+}
+
+// Roots are the mesh's own authorities as the files have them, for clients that ask before each connection.
+func (f *Files) Roots() *x509.CertPool { return f.current().roots }
+
+// ClientTLS is Client of three files. The pair may be left out (both names empty).
 func ClientTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
-	pool, err := roots(caFile)
+	f, err := Open(FilesOptions{Cert: certFile, Key: keyFile, CA: caFile})
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	if certFile == "" && keyFile == "" {
-		return c, nil
-	}
-	p, err := newPair(certFile, keyFile, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.current(), nil }
-	return c, nil
+	return f.Client(), nil
 }
 
-func roots(file string) (*x509.CertPool, error) {
+// Leaf is the certificate that is presented, nil without a pair.
+func (f *Files) Leaf() *x509.Certificate {
+	if p := f.set.Load().pair; p != nil {
+		return p.Leaf
+	}
+	return nil
+}
+
+// Authorities are all that are trusted: the mesh's own and, of servers, those of others.
+func (f *Files) Authorities() []*x509.Certificate {
+	s := f.set.Load()
+	return slices.Concat(s.mine, s.others)
+}
+
+// Own says whether an authority is the mesh's. It takes no lock.
+func (f *Files) Own(authority Issuer) bool { return f.set.Load().own[authority] }
+
+// Speaks says whether an authority's certificates may name a principal: the mesh's own any, another one the producers
+// of its tenants. It takes no lock.
+func (f *Files) Speaks(authority Issuer, who Principal) bool {
+	s := f.set.Load()
+	if s.own[authority] {
+		return true
+	}
+	return who.Role == RoleTenant && slices.Contains(s.speak[authority], who.Tenant)
+}
+
+// readAuthorities reads certificates in PEM. There is nothing else in such a file: whatever does not parse may be the
+// half of something.
+func readAuthorities(file string, text []byte) ([]*x509.Certificate, error) {
 	const op = "tls.ca"
-	text, err := os.ReadFile(file)
+	certs, err := parseCertificates(text)
 	if err != nil {
-		return nil, fault.Wrap(op, fault.NotFound, err)
+		return nil, fault.New(op, fault.Invalid, "ca_malformed", "%s: %v", file, err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fault.New(op, fault.Invalid, "ca_malformed", "%s holds no certificate", file)
-	}
-	return pool, nil
-}
-
-// pair is a certificate and its key, read again when their files change.
-type pair struct {
-	certFile, keyFile string
-	now               func() time.Time
-
-	mu      sync.Mutex
-	cert    *tls.Certificate
-	files   [2]os.FileInfo // as they were before cert was read
-	checked time.Time
-}
-
-func newPair(certFile, keyFile string, now func() time.Time) (*pair, error) {
-	const op = "tls.certificate"
-	p := &pair{certFile: certFile, keyFile: keyFile, now: now, checked: now()}
-	files, err := p.stat()
-	if err != nil {
-		return nil, fault.Wrap(op, fault.NotFound, err)
-	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, &fault.Error{Op: op, Kind: fault.Invalid, Code: "certificate_malformed", Detail: certFile + " and " + keyFile, Err: err}
-	}
-	p.cert, p.files = &cert, files
-	return p, nil
-}
-
-func (p *pair) stat() (files [2]os.FileInfo, err error) {
-	for i, name := range []string{p.certFile, p.keyFile} {
-		if files[i], err = os.Stat(name); err != nil {
-			return files, err
+	for _, c := range certs {
+		if !c.IsCA || !c.BasicConstraintsValid {
+			return nil, fault.New(op, fault.Invalid, "ca_malformed", "%s: %q is not an authority's certificate", file, c.Subject.CommonName)
 		}
 	}
-	return files, nil
-}
-
-// current is the pair as the files have it, or the last one that was whole.
-func (p *pair) current() *tls.Certificate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := p.now(); now.Sub(p.checked) >= checkEvery || now.Before(p.checked) {
-		p.checked = now
-		p.reload()
-	}
-	return p.cert
-}
-
-// reload notes the files as seen only with a pair that it could read: what is half written now is tried
-// again at the next look.
-func (p *pair) reload() {
-	files, err := p.stat()
-	if err != nil || same(files[0], p.files[0]) && same(files[1], p.files[1]) {
-		return
-	}
-	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
-	if err != nil {
-		return
-	}
-	p.cert, p.files = &cert, files
-}
-
-func same(a, b os.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	return certs, nil
 }

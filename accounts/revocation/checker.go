@@ -2,13 +2,17 @@
 // and again at every request of an open one.
 //
 // What it knows comes from three sides: the control log (the mesh's own certificates), revocation lists of other
-// authorities (files and URLs), and their OCSP responders. A Checker is safe for concurrent use; a check takes no
-// lock and reads snapshots that are swapped whole.
+// authorities (files and URLs), and their OCSP responders. A relay has one. A Checker is safe for concurrent use; a
+// check takes no lock and reads snapshots that are swapped whole. Start begins to look at lists and to ask
+// responders, Stop ends it.
 package revocation
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,32 +22,46 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// CodeRevoked is the code of a refusal.
-const CodeRevoked = "certificate_revoked"
+// The codes of refusals.
+const (
+	CodeRevoked   = "certificate_revoked"
+	CodeUnknown   = "revocation_unknown"  // stale list, silent responder: Unavailable, as it may pass
+	CodeUntrusted = "authority_untrusted" // the authority may not, or no longer, speak for the principal
+)
 
 // Client is the certificate that a connection came with. It is made once for each connection, from what the handshake
-// verified, and never changes.
+// verified.
 type Client struct {
-	leaf *x509.Certificate
-	ids  []pki.ID // of every certificate between the leaf and an authority that is trusted, in all chains
+	leaf    *x509.Certificate
+	issuer  *x509.Certificate
+	who     pki.Principal
+	ids     []pki.ID     // of every certificate below an authority that is trusted, in all chains; the leaf's first
+	anchors []pki.Issuer // of the chains
+	ocsp    *answer      // nil: not asked for
 }
 
-// NewClient reads a connection whose chains the handshake has verified. Resumed connections have them too.
-func NewClient(s *tls.ConnectionState) (*Client, error) {
+// Client reads a connection whose chains the handshake has verified. Resumed connections have them too.
+func (c *Checker) Client(s *tls.ConnectionState) (*Client, error) {
 	if len(s.PeerCertificates) == 0 || len(s.VerifiedChains) == 0 {
 		return nil, errUnverified
 	}
-	c := &Client{leaf: s.PeerCertificates[0]}
+	out := &Client{leaf: s.PeerCertificates[0]}
+	out.who, _ = pki.FromCertificate(out.leaf) // nobody is refused by the intake, and by Speaks
 	seen := map[pki.ID]bool{}
 	for _, chain := range s.VerifiedChains {
+		out.anchors = append(out.anchors, pki.IssuerOf(chain[len(chain)-1]))
 		for i, cert := range chain[:len(chain)-1] {
 			if id := pki.IDOf(cert, chain[i+1]); !seen[id] {
 				seen[id] = true
-				c.ids = append(c.ids, id)
+				out.ids = append(out.ids, id)
 			}
 		}
 	}
-	return c, nil
+	if chain := s.VerifiedChains[0]; len(chain) > 1 {
+		out.issuer = chain[1]
+		c.attend(out, s.OCSPResponse)
+	}
+	return out, nil
 }
 
 var errUnverified = fault.New("revocation.client", fault.Unauthenticated, "no_certificate", "the client's certificate is not verified")
@@ -53,22 +71,71 @@ func (c *Client) Serial() string { return pki.SerialText(c.leaf.SerialNumber) }
 
 // Checker knows what is revoked.
 type Checker struct {
-	now func() time.Time
-	own atomic.Pointer[map[pki.ID]struct{}] // revoked by the mesh itself
+	o      Options
+	http   *http.Client
+	own    atomic.Pointer[map[pki.ID]struct{}]  // revoked by the mesh itself
+	lists  atomic.Pointer[map[pki.Issuer]*list] // the newest of each authority
+	warned sync.Map                             // warning -> true
+	books  []*source                            // of New, then of the looking goroutine alone
+
+	seen      sync.Mutex // guards the two below
+	asked     map[pki.ID]*answer
+	questions int // under way
+
+	run    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
 }
 
-// New makes a checker that knows of no revocation yet.
-func New(now func() time.Time) *Checker {
-	c := &Checker{now: now}
+// New makes a checker and reads the lists once. A list in a file must be there; one that a URL does not give is asked
+// for again later.
+func New(ctx context.Context, o Options) (*Checker, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	c := &Checker{o: o, http: o.HTTP, asked: map[pki.ID]*answer{}}
+	if c.http == nil {
+		c.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
 	c.own.Store(&map[pki.ID]struct{}{})
-	return c
+	c.lists.Store(&map[pki.Issuer]*list{})
+	c.run, c.cancel = context.WithCancel(context.Background())
+	return c, c.open(ctx)
+}
+
+// Start looks at lists and asks responders until Stop.
+func (c *Checker) Start() {
+	c.work.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-c.run.Done():
+				return
+			case <-tick.C:
+				c.look(c.run)
+				c.ask()
+			}
+		}
+	})
+}
+
+// lookEvery is the interval at which files and the age of answers are looked at.
+const lookEvery = time.Second
+
+// Stop ends what Start began and waits for it. It is idempotent.
+func (c *Checker) Stop() {
+	c.seen.Lock() // no question begins after it
+	c.cancel()
+	c.seen.Unlock()
+	c.work.Wait()
 }
 
 // Follow takes over what the control state says. Only certificates that could still be presented are kept.
 func (c *Checker) Follow(state *control.State) {
-	own := map[pki.ID]struct{}{}
+	own, now := map[pki.ID]struct{}{}, c.o.Now()
 	for _, cert := range state.Certificates {
-		if cert.State != accounts.CertificateRevoked || c.now().After(cert.NotAfter) {
+		if cert.State != accounts.CertificateRevoked || now.After(cert.NotAfter) {
 			continue
 		}
 		if id, err := pki.ParseID(cert.Issuer, cert.Serial); err == nil {
@@ -78,27 +145,62 @@ func (c *Checker) Follow(state *control.State) {
 	c.own.Store(&own)
 }
 
-// Check is nil while the client's certificate is accepted; else an Unauthenticated fault that says why not. That the
-// certificate has not run out is the handshake's and the intake's to check.
+// Check is nil while the client's certificate is accepted; else an Unauthenticated fault, or an Unavailable one if it
+// is not known. That the certificate has not run out is the handshake's and the intake's to check.
 func (c *Checker) Check(client *Client) error {
-	const op = "revocation.check"
 	if client == nil {
 		return errUnverified
 	}
-	own := *c.own.Load()
+	if !c.trusted(client) {
+		return errUntrusted
+	}
+	own, lists := *c.own.Load(), *c.lists.Load()
 	for _, id := range client.ids {
 		if _, revoked := own[id]; revoked {
-			return fault.New(op, fault.Unauthenticated, CodeRevoked, "the client certificate is revoked")
+			return errRevoked
+		}
+		if len(c.o.Lists) == 0 {
+			continue
+		}
+		l := lists[id.Issuer]
+		if l != nil && l.has(id.Serial) {
+			return errRevoked
+		}
+		if (l == nil || c.o.Now().After(l.nextUpdate)) && !c.o.Trust.Own(id.Issuer) && !c.lenient(c.o.ListStale, "list", id.Issuer) {
+			return errStale
 		}
 	}
-	return nil
+	return c.checkAnswer(client)
+}
+
+// The refusals are made once: a request costs nothing for them.
+var (
+	errRevoked   = fault.New("revocation.check", fault.Unauthenticated, CodeRevoked, "the client certificate is revoked")
+	errUntrusted = fault.New("revocation.check", fault.Unauthenticated, CodeUntrusted, "the authority of the client certificate may not speak for its tenant")
+	errStale     = fault.New("revocation.check", fault.Unavailable, CodeUnknown, "this relay has no current revocation list of the client certificate's authority")
+	errSilent    = fault.New("revocation.check", fault.Unavailable, CodeUnknown, "the OCSP responder has not said that the client certificate is good")
+)
+
+func (c *Checker) trusted(client *Client) bool {
+	if c.o.Trust == nil {
+		return true
+	}
+	for _, anchor := range client.anchors {
+		if c.o.Trust.Speaks(anchor, client.who) {
+			return true
+		}
+	}
+	return false
 }
 
 // VerifyConnection is for tls.Config: it runs on every handshake, resumed ones too, where the certificate hooks do not.
 func (c *Checker) VerifyConnection(s tls.ConnectionState) error {
-	client, err := NewClient(&s)
+	client, err := c.Client(&s)
 	if err != nil {
 		return err
+	}
+	if client.ocsp != nil {
+		c.await(client)
 	}
 	return c.Check(client)
 }

@@ -101,10 +101,11 @@ func newFakeRelay(t *testing.T) *fakeRelay {
 	f.issue(ca, "client", pki.Spec{CommonName: "acme", Client: true, TTL: time.Hour})
 	f.write("acme.key", []byte(base64.StdEncoding.EncodeToString([]byte(fakeSecret))+"\n"))
 	f.server = httptest.NewUnstartedServer(f)
-	f.server.TLS, err = pki.ServerTLS(f.path("server.pem"), f.path("server-key.pem"), f.path("ca.pem"), tls.RequireAndVerifyClientCert)
+	files, err := pki.Open(pki.FilesOptions{Cert: f.path("server.pem"), Key: f.path("server-key.pem"), CA: f.path("ca.pem")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.server.TLS = files.Server(tls.RequireAndVerifyClientCert)
 	pair, err := tls.LoadX509KeyPair(f.path("server.pem"), f.path("server-key.pem"))
 	if err != nil {
 		t.Fatal(err)

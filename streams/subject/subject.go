@@ -301,6 +301,11 @@ func Rejoin(region, who string) string { return "weft." + region + ".rejoin." + 
 // what it has lost. The name of who is in the subject, so that no region is given what is another's to have.
 func Repair(region, who string) string { return "weft." + region + ".repair." + who }
 
+// Renewal is the service of a region's hub in CONTROL that renews the certificates of region who's relays and hubs: its
+// own region's, and in the control home those of all. The name of who is in the subject, so that links let no region
+// ask for another.
+func Renewal(region, who string) string { return "weft." + region + ".renewal." + who }
+
 func bad(what, s string) error {
 	return fault.New("subject.parse", fault.Invalid, "invalid_subject", "%.100q is no %s", s, what)
 }

@@ -87,7 +87,7 @@ func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
-	r, err := NewRelay(ctx, RelayConfig{Identity: id, ID: c.ID, Listen: c.Listen.HTTPS, HubURLs: c.Hub, Logger: log, Tune: func(o *relay.Options) {
+	r, err := NewRelay(ctx, RelayConfig{Identity: id, ID: c.ID, Listen: c.Listen.HTTPS, HubURLs: c.Hub, TLS: c.TLS, Logger: log, Tune: func(o *relay.Options) {
 		o.Hosts, o.Registerer, o.Issuers = c.Hosts, tel.Registry, issuers
 		o.Limits.BodyBytes, o.Limits.ReadTimeout = int64(c.Limits.Body), c.Limits.ReadTimeout
 		o.Limits.AckTimeout, o.Limits.RemoteTimeout, o.Limits.Window = c.Limits.AckTimeout, c.Limits.Remote, c.Limits.Window

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/accounts/revocation"
+	"github.com/weft-mesh/weft/cmd/weft/internal/config"
 	"github.com/weft-mesh/weft/relay"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -30,6 +33,7 @@ type RelayConfig struct {
 	ID       string
 	Listen   string
 	HubURLs  []string
+	TLS      config.TLS // the zero value: the mesh's own authority alone
 	Logger   *zap.Logger
 	Tune     func(*relay.Options) // settings from flags and files; may be nil
 }
@@ -42,6 +46,10 @@ type Relay struct {
 	state   *control.Log
 	dial    dialer
 	reports *reporter
+	files   *pki.Files
+	clients *revocation.Checker
+	tending sync.WaitGroup // the loop over certificates
+	cancel  context.CancelFunc
 	close   sync.Once
 }
 
@@ -51,16 +59,12 @@ const connectWait = 60 * time.Second
 // NewRelay connects to the hub and prepares the relay. It waits for the hub up to connectWait.
 func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 	id := c.Identity
-	serverTLS, err := pki.ServerTLS(id.CertFile, id.KeyFile, id.CAFile, tls.RequireAndVerifyClientCert)
+	files, err := relayFiles(id, c.TLS, c.Logger)
 	if err != nil {
-		return nil, fault.Wrap("relay.tls", fault.Invalid, err)
+		return nil, err
 	}
-	clientTLS, err := pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile)
-	if err != nil {
-		return nil, fault.Wrap("relay.tls", fault.Invalid, err)
-	}
-	r := &Relay{}
-	r.dial = dialer{region: id.Region, relayID: c.ID, urls: c.HubURLs, tls: clientTLS, log: c.Logger}
+	r := &Relay{files: files}
+	r.dial = dialer{region: id.Region, relayID: c.ID, urls: c.HubURLs, files: files, log: c.Logger}
 	if r.control, err = r.dial.connect("control", nats.UserCredentials(id.CredsFile), nats.RetryOnFailedConnect(true)); err != nil {
 		return nil, err
 	}
@@ -69,14 +73,18 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		r.control.Close()
 		return nil, err
 	}
+	if r.clients, err = relayClients(ctx, files, id, c.TLS, c.Logger); err != nil {
+		r.shut()
+		return nil, err
+	}
 	journal, err := jetstream.New(r.control, jetstream.WithDefaultTimeout(2*time.Second))
 	if err != nil {
 		r.shut()
 		return nil, err
 	}
 	o := relay.DefaultOptions()
-	o.Origin, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, serverTLS, id.Sealer, c.Logger
-	o.Control, o.Connect, o.Journal, o.Now = r.state, r.dial.tenant, journal, clock()
+	o.Origin, o.ID, o.Listen, o.TLS, o.Sealer, o.Logger = id.Region, c.ID, c.Listen, files.Server(tls.RequireAndVerifyClientCert), id.Sealer, c.Logger
+	o.Control, o.Connect, o.Journal, o.Clients, o.Now = r.state, r.dial.tenant, journal, r.clients, clock()
 	if c.Tune != nil {
 		c.Tune(&o)
 	}
@@ -85,7 +93,19 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		return nil, err
 	}
 	r.reports = startReports(r.control, r.state, id, c.ID, c.Logger)
+	if err := r.watchCertificates(o.Registerer); err != nil {
+		return nil, errors.Join(err, r.Stop(ctx))
+	}
 	return r, nil
+}
+
+// Start serves until Stop.
+func (r *Relay) Start() error {
+	r.clients.Start()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.tending.Go(func() { r.tend(ctx) })
+	return r.Relay.Start()
 }
 
 // openControl waits for the hub's control stream and folds it.
@@ -130,6 +150,13 @@ func (r *Relay) shut() {
 		if r.reports != nil {
 			r.reports.stop()
 		}
+		if r.cancel != nil {
+			r.cancel()
+		}
+		r.tending.Wait()
+		if r.clients != nil {
+			r.clients.Stop()
+		}
 		r.state.Close()
 		r.control.Close()
 	})
@@ -139,13 +166,17 @@ func (r *Relay) shut() {
 type dialer struct {
 	region, relayID string
 	urls            []string
-	tls             *tls.Config
+	files           *pki.Files
 	control         *nats.Conn
 	log             *zap.Logger
 }
 
 func (d *dialer) connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(opts, nats.Name(fmt.Sprintf("relay %s %s", d.relayID, name)), nats.Secure(d.tls),
+	opts = append(opts, nats.Name(fmt.Sprintf("relay %s %s", d.relayID, name)), nats.Secure(d.files.Client()),
+		func(o *nats.Options) error { // asked before each connection, as the authorities may change
+			o.RootCAsCB = func() (*x509.CertPool, error) { return d.files.Roots(), nil }
+			return nil
+		},
 		nats.CustomInboxPrefix(subject.InboxPrefix(d.region)+"."+d.relayID), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort(), nats.PingInterval(15*time.Second), nats.Timeout(5*time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {

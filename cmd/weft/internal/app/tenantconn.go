@@ -20,11 +20,11 @@ func DialTenant(ctx context.Context, data, region, url, tenant string, log *zap.
 	if err != nil {
 		return nil, nil, err
 	}
-	tlsConfig, err := pki.ClientTLS(id.CertFile, id.KeyFile, id.CAFile)
+	files, err := pki.Open(pki.FilesOptions{Cert: id.CertFile, Key: id.KeyFile, CA: id.CAFile, Logger: log})
 	if err != nil {
 		return nil, nil, fault.Wrap(op, fault.Invalid, err)
 	}
-	d := dialer{region: region, relayID: "bench", urls: []string{url}, tls: tlsConfig, log: log}
+	d := dialer{region: region, relayID: "bench", urls: []string{url}, files: files, log: log}
 	if d.control, err = d.connect("control", nats.UserCredentials(id.CredsFile)); err != nil {
 		return nil, nil, err
 	}

@@ -65,6 +65,7 @@ type Relay struct {
 	Hosts  []string    `mapstructure:"hosts" usage:"names by which producers reach this relay, host or host:port; others get 421 (default: the listen address and the certificate's names)"`
 	Hub    []string    `mapstructure:"hub" usage:"NATS addresses of the region's hub servers"`
 	Limits Limits      `mapstructure:"limits"`
+	TLS    TLS         `mapstructure:"tls"`
 	Tokens Tokens      `mapstructure:"tokens"`
 	Log    Log         `mapstructure:"log"`
 }
@@ -118,6 +119,7 @@ func DefaultRelay() Relay {
 			Body: 512 << 10, ReadTimeout: 5 * time.Second, AckTimeout: 5 * time.Second, Remote: 5 * time.Second,
 			Window: 4096, Requests: 16 << 20, Drain: 10 * time.Second,
 		},
+		TLS: defaultTLS(),
 		Log: Log{Level: "info", Format: "auto"},
 	}
 }

@@ -67,6 +67,8 @@ func TestEverySettingFromEverySource(t *testing.T) {
 		"region": "us", "id": "r1", "data": "/d", "listen.https": "h:1", "listen.metrics": "h:2", "hosts": "a,b:1", "hub": "tls://a:1",
 		"limits.body": "1MiB", "limits.read_timeout": "1m", "limits.ack_timeout": "3s", "limits.remote_timeout": "6s", "limits.window": "7", "limits.requests": "2048", "limits.drain": "0s",
 		"log.level": "warn", "log.format": "console", "tokens.issuers": fileOnly,
+		"tls.client_cas": "acme=/a,globex=/b", "tls.crl": "/a,https://b/c", "tls.crl_refresh": "9s", "tls.crl_stale": "warn",
+		"tls.ocsp": "stapled", "tls.ocsp_responder": "aia", "tls.ocsp_refresh": "8s", "tls.ocsp_unreachable": "warn",
 	}
 	everySource(t, "hub", hub, HubFlags, func(path string, f *pflag.FlagSet) ([]Value, error) {
 		_, v, err := ResolveHub(path, f)

@@ -75,6 +75,7 @@ func (r *Relay) problems() Problems {
 	}
 	p.endpoints("hub", r.Hub)
 	p.limits(r.Limits)
+	p.tls(r.TLS)
 	p.issuers(r.Tokens.Issuers)
 	p.log(r.Log)
 	return p
