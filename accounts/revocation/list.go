@@ -131,7 +131,7 @@ func (c *Checker) open(ctx context.Context) error {
 	for _, s := range c.books {
 		if s.last == nil && !isURL(s.from) {
 			c.cancel()
-			return fault.New("revocation.new", fault.Invalid, "list_unusable", "%s: %s", s.from, s.problem)
+			return fault.New("revocation.new", fault.Invalid, "options", "%s: %s", s.from, s.problem)
 		}
 	}
 	return nil

@@ -252,7 +252,7 @@ func TestListThatNeverCame(t *testing.T) {
 	if _, err := r.verify(r.own, r.own.client("acme", ""), nil); err != nil {
 		t.Error(err)
 	}
-	if err := r.open(func(o *Options) { o.Lists = []string{filepath.Join(t.TempDir(), "none")} }); fault.CodeOf(err) != "list_unusable" {
+	if err := r.open(func(o *Options) { o.Lists = []string{filepath.Join(t.TempDir(), "none")} }); fault.CodeOf(err) != "options" {
 		t.Error("a file that is not there:", err)
 	}
 }

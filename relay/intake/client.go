@@ -13,7 +13,11 @@ func (h *Handler) checkClient(r *http.Request) *problem {
 		return nil
 	}
 	if err := h.o.Client(r); err != nil {
-		return fail(http.StatusUnauthorized, fault.CodeOf(err), "%s", detailOf(err))
+		status := http.StatusUnauthorized
+		if fault.KindOf(err) == fault.Unavailable { // it may be known again soon
+			status = http.StatusServiceUnavailable
+		}
+		return fail(status, fault.CodeOf(err), "%s", detailOf(err))
 	}
 	return nil
 }

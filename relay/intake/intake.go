@@ -91,8 +91,8 @@ type Options struct {
 	Control   Control
 	Publisher Publisher
 	Guard     Guard
-	// Client says whether the certificate of a request's connection is still accepted: nil, or an Unauthenticated
-	// fault with the code of the answer. Without it nothing is asked.
+	// Client says whether the certificate of a request's connection is still accepted: nil, an Unauthenticated fault
+	// (401) with the code of the answer, or an Unavailable one (503). Without it nothing is asked.
 	Client   func(r *http.Request) error
 	Sealer   keyring.Opener
 	Tokens   Tokens // nil: no issuer is configured, and a request with a token is refused
