@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -411,7 +410,7 @@ func TestCrashWhileReplacing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.Leaf().SerialNumber.Cmp(want.SerialNumber) != 0 {
-			t.Error(fmt.Sprintf("stage %d: another certificate", stage))
+			t.Errorf("stage %d: another certificate", stage)
 		}
 	}
 }
