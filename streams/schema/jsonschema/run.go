@@ -87,13 +87,17 @@ type stamp struct {
 
 // token is a scalar, or a name that propertyNames asks for.
 type token struct {
-	kind       jsontext.Kind
-	start, end int
-	text       []byte
-	plain      []byte // a string's text, once it was needed
-	number     number
-	hasPlain   bool
-	hasNumber  bool
+	kind      jsontext.Kind
+	text      []byte
+	plain     []byte // a string's text, once it was needed
+	number    number
+	hasPlain  bool
+	hasNumber bool
+}
+
+// set makes it another token; what was derived from the last one is left where it is, and not looked at.
+func (t *token) set(kind jsontext.Kind, text []byte) {
+	t.kind, t.text, t.hasPlain, t.hasNumber = kind, text, false, false
 }
 
 var runs = sync.Pool{New: func() any { return new(Run) }}
@@ -174,7 +178,7 @@ func (r *Run) Token(kind jsontext.Kind, start, end int) {
 	case jsontext.KindBeginObject, jsontext.KindBeginArray:
 		r.open(targets, kind == jsontext.KindBeginArray, start)
 	default:
-		r.token = token{kind: kind, start: start, end: end, text: r.body[start:end]}
+		r.token.set(kind, r.body[start:end])
 		for _, t := range targets {
 			ok := r.scalar(t.node, !t.contains && r.hard(t.to))
 			r.deliver(t.to, t.contains, ok)
@@ -203,7 +207,7 @@ func (r *Run) name(l *level, start, end int) {
 	l.named, l.name, l.end = true, start, end
 	l.count++
 	r.next = r.next[:0]
-	r.token = token{kind: jsontext.KindString, start: start, end: end, text: r.body[start:end]}
+	r.token.set(jsontext.KindString, r.body[start:end])
 	for i := l.frames; i < len(r.frames); i++ {
 		f := &r.frames[i]
 		if f.done || f.failed && !f.hard || f.node.object == nil {
