@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/revocation"
 )
 
@@ -22,8 +21,6 @@ type Clients interface {
 	Client(s *tls.ConnectionState) (*revocation.Client, error)
 	// Check runs at every request and costs nanoseconds; nil lets the request in.
 	Check(c *revocation.Client) error
-	// Follow takes over what the control state says.
-	Follow(s *control.State)
 }
 
 // connections are the open ones with their clients. A client that is refused loses an idle connection at the next

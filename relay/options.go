@@ -63,7 +63,7 @@ type Options struct {
 	// for another host is refused. Empty: the listen address and the certificate's names, with the port.
 	Hosts []string
 	TLS   *tls.Config // with the relay's certificate and, in ClientCAs, the tenants' authority
-	// Clients decides over certificates and follows the control state; the caller starts and stops it. Nil: a
+	// Clients decides over certificates; the caller starts and stops it. Nil: a
 	// certificate of an authority in TLS is accepted unless the control state says that it is revoked.
 	Clients Clients
 	Control Control

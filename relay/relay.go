@@ -57,14 +57,13 @@ func New(o Options) (*Relay, error) {
 	}
 	if o.Clients == nil {
 		conf := revocation.DefaultOptions()
-		conf.Logger, conf.Now = o.Logger, o.Now
+		conf.State, conf.Logger, conf.Now = o.Control.State, o.Logger, o.Now
 		c, err := revocation.New(context.Background(), conf)
 		if err != nil {
 			return nil, err
 		}
 		o.Clients = c
 	}
-	o.Clients.Follow(o.Control.State())
 	r := &Relay{o: o, quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
 	r.conns = &connections{clients: o.Clients, log: o.Logger, now: o.Now, open: map[net.Conn]*connection{}}
 	if err := r.assemble(); err != nil {
@@ -328,7 +327,7 @@ func (r *Relay) Start() error {
 	return nil
 }
 
-// watch opens what is new and drops what belongs to tenants, keys and certificates that are gone, at every change of
+// watch opens what is new and drops what belongs to tenants and keys that are gone, at every change of
 // the control state, and looks at the open connections every now and then.
 func (r *Relay) watch() {
 	tick := time.NewTicker(lookEvery)
@@ -336,7 +335,6 @@ func (r *Relay) watch() {
 	for {
 		changed := r.o.Control.Changed()
 		state := r.o.Control.State()
-		r.o.Clients.Follow(state)
 		r.handler.Follow(state)
 		serves := func(tenant string) bool {
 			t, ok := state.Tenant(tenant)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/accounts"
-	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -36,6 +35,7 @@ type Client struct {
 	issuer  *x509.Certificate
 	who     pki.Principal
 	ids     []pki.ID     // of every certificate below an authority that is trusted, in all chains; the leaf's first
+	records []string     // the names of the same in the control state
 	anchors []pki.Issuer // of the chains
 	ocsp    *answer      // nil: not asked for
 }
@@ -53,7 +53,8 @@ func (c *Checker) Client(s *tls.ConnectionState) (*Client, error) {
 		for i, cert := range chain[:len(chain)-1] {
 			if id := pki.IDOf(cert, chain[i+1]); !seen[id] {
 				seen[id] = true
-				out.ids = append(out.ids, id)
+				record := accounts.Certificate{Issuer: id.Issuer.String(), Serial: pki.SerialText(cert.SerialNumber)}
+				out.ids, out.records = append(out.ids, id), append(out.records, record.ID())
 			}
 		}
 	}
@@ -73,7 +74,6 @@ func (c *Client) Serial() string { return pki.SerialText(c.leaf.SerialNumber) }
 type Checker struct {
 	o      Options
 	http   *http.Client
-	own    atomic.Pointer[map[pki.ID]struct{}]  // revoked by the mesh itself
 	lists  atomic.Pointer[map[pki.Issuer]*list] // the newest of each authority
 	warned sync.Map                             // warning -> true
 	books  []*source                            // of New, then of the looking goroutine alone
@@ -97,7 +97,6 @@ func New(ctx context.Context, o Options) (*Checker, error) {
 	if c.http == nil {
 		c.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	c.own.Store(&map[pki.ID]struct{}{})
 	c.lists.Store(&map[pki.Issuer]*list{})
 	c.run, c.cancel = context.WithCancel(context.Background())
 	return c, c.open(ctx)
@@ -131,20 +130,6 @@ func (c *Checker) Stop() {
 	c.work.Wait()
 }
 
-// Follow takes over what the control state says. Only certificates that could still be presented are kept.
-func (c *Checker) Follow(state *control.State) {
-	own, now := map[pki.ID]struct{}{}, c.o.Now()
-	for _, cert := range state.Certificates {
-		if cert.State != accounts.CertificateRevoked || now.After(cert.NotAfter) {
-			continue
-		}
-		if id, err := pki.ParseID(cert.Issuer, cert.Serial); err == nil {
-			own[id] = struct{}{}
-		}
-	}
-	c.own.Store(&own)
-}
-
 // Check is nil while the client's certificate is accepted; else an Unauthenticated fault, or an Unavailable one if it
 // is not known. That the certificate has not run out is the handshake's and the intake's to check.
 func (c *Checker) Check(client *Client) error {
@@ -154,9 +139,9 @@ func (c *Checker) Check(client *Client) error {
 	if !c.trusted(client) {
 		return errUntrusted
 	}
-	own, lists := *c.own.Load(), *c.lists.Load()
-	for _, id := range client.ids {
-		if _, revoked := own[id]; revoked {
+	own, lists := c.o.State().Certificates, *c.lists.Load()
+	for i, id := range client.ids {
+		if record := own[client.records[i]]; record != nil && record.State == accounts.CertificateRevoked {
 			return errRevoked
 		}
 		if len(c.o.Lists) == 0 {

@@ -290,7 +290,7 @@ func TestOwnRevocations(t *testing.T) {
 	add(a, accounts.CertificateRevoked, a.NotAfter)
 	add(b, accounts.CertificateIssued, b.NotAfter)
 	state.Certificates["damaged"] = &accounts.Certificate{Serial: "zz", Issuer: "zz", State: accounts.CertificateRevoked, NotAfter: a.NotAfter}
-	r.Follow(state)
+	r.state = state
 	if err := r.Check(open); fault.CodeOf(err) != CodeRevoked {
 		t.Error(err)
 	}

@@ -1,6 +1,10 @@
 package revocation
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weft-mesh/weft/accounts"
+)
 
 var (
 	descKnown = prometheus.NewDesc("weft_relay_revocations_known", "Revoked certificates by where that is known from: control (the mesh's own) or list (those of others).", []string{"source"}, nil)
@@ -23,7 +27,12 @@ func (c *Checker) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	now, listed := c.o.Now(), 0
+	now, own, listed := c.o.Now(), 0, 0
+	for _, cert := range c.o.State().Certificates {
+		if cert.State == accounts.CertificateRevoked && !now.After(cert.NotAfter) { // could still be presented
+			own++
+		}
+	}
 	oldest := map[string]*list{}
 	for _, l := range *c.lists.Load() {
 		listed += len(l.serials)
@@ -35,7 +44,7 @@ func (c *Checker) Collect(out chan<- prometheus.Metric) {
 		gauge(descAge, now.Sub(l.thisUpdate).Seconds(), name)
 		gauge(descLeft, l.nextUpdate.Sub(now).Seconds(), name)
 	}
-	gauge(descKnown, float64(len(*c.own.Load())), "control")
+	gauge(descKnown, float64(own), "control")
 	gauge(descKnown, float64(listed), "list")
 	c.seen.Lock()
 	n := len(c.asked)

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams/fault"
 )
@@ -48,6 +49,9 @@ const FromCertificate = "aia"
 // Options of a Checker.
 type Options struct {
 	Trust Trust // nil: every verified chain may name every principal
+	// State is the control state, which holds what the mesh itself has revoked. It is asked at every check, so that
+	// no request is judged by an older state than the one that its key is looked up in.
+	State func() *control.State
 
 	Lists       []string // files and URLs of revocation lists, DER or PEM
 	ListRefresh time.Duration
@@ -64,7 +68,7 @@ type Options struct {
 	Now    func() time.Time
 }
 
-// DefaultOptions use neither lists nor responders.
+// DefaultOptions use neither lists nor responders; State is the caller's.
 func DefaultOptions() Options {
 	return Options{
 		ListRefresh: 5 * time.Second, ListStale: Refuse, OCSP: OCSPOff, OCSPRefresh: 5 * time.Second, OCSPUnreachable: Refuse,
@@ -83,8 +87,8 @@ func (o *Options) validate() error {
 	}
 	policy := func(p Policy) bool { return p == Refuse || p == Warn }
 	switch {
-	case o.Logger == nil || o.Now == nil:
-		return bad("Logger and Now must be set")
+	case o.State == nil || o.Logger == nil || o.Now == nil:
+		return bad("State, Logger and Now must be set")
 	case !policy(o.ListStale) || !policy(o.OCSPUnreachable):
 		return bad("a policy is %s or %s", Refuse, Warn)
 	case o.ListRefresh < time.Second || o.OCSPRefresh < time.Second:

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/pki"
 )
 
@@ -157,6 +158,7 @@ type rig struct {
 	t            testing.TB
 	own, partner *authority
 	logs         *observer.ObservedLogs
+	state        *control.State
 
 	mu  sync.Mutex
 	now time.Time
@@ -175,7 +177,7 @@ func (r *rig) pass(d time.Duration) {
 }
 
 func newRig(t testing.TB) *rig {
-	return &rig{t: t, own: newAuthority(t, "mesh"), partner: newAuthority(t, "partner"), now: time.Now()}
+	return &rig{t: t, own: newAuthority(t, "mesh"), partner: newAuthority(t, "partner"), state: control.NewState(), now: time.Now()}
 }
 
 // open makes the checker; it is driven by hand unless it is started.
@@ -184,6 +186,7 @@ func (r *rig) open(change func(*Options)) error {
 	r.logs = logs
 	o := DefaultOptions()
 	o.Trust, o.Logger, o.Now = &trust{own: r.own, others: map[*authority][]string{r.partner: {"acme"}}}, zap.New(core), r.clock
+	o.State = func() *control.State { return r.state }
 	change(&o)
 	c, err := New(context.Background(), o)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/revocation"
@@ -32,9 +33,9 @@ func relayFiles(id *identity.Relay, c config.TLS, log *zap.Logger) (*pki.Files, 
 }
 
 // relayClients makes what decides over clients' certificates.
-func relayClients(ctx context.Context, files *pki.Files, id *identity.Relay, c config.TLS, log *zap.Logger) (*revocation.Checker, error) {
+func relayClients(ctx context.Context, files *pki.Files, state func() *control.State, id *identity.Relay, c config.TLS, log *zap.Logger) (*revocation.Checker, error) {
 	o := revocation.DefaultOptions()
-	o.Trust, o.Logger, o.Now = files, log, clock()
+	o.Trust, o.State, o.Logger, o.Now = files, state, log, clock()
 	if c.OCSP != "" { // a mesh on one machine has no settings of this kind
 		o.Lists, o.ListRefresh, o.ListStale = c.CRL, c.CRLRefresh, revocation.Policy(c.CRLStale)
 		o.OCSP, o.Responder, o.OCSPRefresh, o.OCSPUnreachable = revocation.Mode(c.OCSP), c.OCSPResponder, c.OCSPRefresh, revocation.Policy(c.OCSPUnreachable)

@@ -73,7 +73,7 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		r.control.Close()
 		return nil, err
 	}
-	if r.clients, err = relayClients(ctx, files, id, c.TLS, c.Logger); err != nil {
+	if r.clients, err = relayClients(ctx, files, r.state.State, id, c.TLS, c.Logger); err != nil {
 		r.shut()
 		return nil, err
 	}
