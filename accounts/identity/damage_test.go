@@ -110,7 +110,7 @@ func TestDamage(t *testing.T) {
 		"operator/control.jwt":              "identity_damaged",
 		"operator/master.age":               "identity_damaged",
 		"operator/mesh.json":                "mesh_malformed",
-		"regions/eu/hub/master.age":         "other_mesh",
+		"regions/eu/hub/master.age":         "identity_damaged",
 		"regions/eu/hub/control-signing.nk": "other_mesh",
 	} {
 		dir := t.TempDir()
