@@ -1,0 +1,8 @@
+package postgres
+
+import "time"
+
+// Today sets the day by which generations are opened.
+func (s *Store) Today(today func() time.Time) {
+	s.today = func(time.Time) time.Time { return today() }
+}

@@ -1,0 +1,36 @@
+-- Every event whose effect is committed. A partition is a generation: the day on which it was opened. Events are
+-- only inserted into the newest one, whose own unique indexes decide between transactions; older ones do not change.
+CREATE TABLE event_log (
+    generation   date        NOT NULL,
+    event_id     text        NOT NULL,
+    digest       bytea       NOT NULL, -- event.Digest: SHA-256 of what it says
+    source       text        NOT NULL,
+    user_id      text        NOT NULL,
+    source_epoch numeric(20) NOT NULL,
+    source_seq   numeric(20),          -- NULL: its source does not count, or is not known
+    origin       text        NOT NULL, -- region_epoch that accepted it, and its place in that region's stream
+    origin_seq   bigint      NOT NULL,
+    occurred_at  timestamptz,          -- as the producer says
+    ingested_at  timestamptz,          -- as the relay says
+    applied_at   timestamptz NOT NULL DEFAULT transaction_timestamp()
+) PARTITION BY LIST (generation);
+
+-- The newest row is where events are inserted.
+CREATE TABLE generation (
+    generation date        PRIMARY KEY,
+    opened_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The highest epoch under which a durable was owned.
+CREATE TABLE fence (
+    durable text   PRIMARY KEY,
+    epoch   bigint NOT NULL
+);
+
+-- How far a durable has come in the events of an origin.
+CREATE TABLE position (
+    durable text   NOT NULL,
+    origin  text   NOT NULL,
+    seq     bigint NOT NULL,
+    PRIMARY KEY (durable, origin)
+);

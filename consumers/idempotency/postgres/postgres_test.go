@@ -1,0 +1,260 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"github.com/weft-mesh/weft/consumers/idempotency"
+	"github.com/weft-mesh/weft/consumers/idempotency/postgres"
+	"github.com/weft-mesh/weft/consumers/idempotency/storetest"
+	"github.com/weft-mesh/weft/consumers/postgrestest"
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness[pgx.Tx] { return newHarness(t) })
+}
+
+// harness is a store on a database of its own, over connections whose commits can be broken.
+type harness struct {
+	t    *testing.T
+	url  string
+	pool *pgxpool.Pool
+
+	mu     sync.Mutex
+	store  *postgres.Store
+	breaks *storetest.When
+	day    time.Time
+}
+
+func newHarness(t *testing.T) *harness {
+	h := &harness{t: t, url: postgrestest.Database(t), day: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}
+	h.open()
+	t.Cleanup(func() { h.pool.Close() })
+	if _, err := h.pool.Exec(t.Context(), "CREATE TABLE account (name text PRIMARY KEY, sum int NOT NULL)"); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *harness) open() {
+	h.t.Helper()
+	var err error
+	if h.pool, err = pgxpool.New(h.t.Context(), h.url); err != nil {
+		h.t.Fatal(err)
+	}
+	s, err := postgres.Open(h.t.Context(), postgres.Options{DB: h, Schema: "ledger"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s.Today(h.today)
+	h.store = s
+}
+
+func (h *harness) today() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.day
+}
+
+func (h *harness) Store() idempotency.Store[pgx.Tx] { return h.store }
+
+func (h *harness) Add(ctx context.Context, tx pgx.Tx, account string) error {
+	_, err := tx.Exec(ctx, "INSERT INTO account AS a VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET sum = a.sum + 1", account)
+	return err
+}
+
+func (h *harness) Sum(account string) int {
+	h.t.Helper()
+	var n int
+	if err := h.pool.QueryRow(h.t.Context(), "SELECT coalesce(sum(sum), 0) FROM account WHERE name = $1", account).Scan(&n); err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
+func (h *harness) Break(when storetest.When) { h.breaks = &when }
+
+// Restart closes the connections under the store: what it holds is lost.
+func (h *harness) Restart() {
+	h.t.Helper()
+	h.pool.Close()
+	h.open()
+}
+
+func (h *harness) Turn() { h.pass(1) }
+func (h *harness) Idle() { h.pass(365) }
+
+func (h *harness) pass(days int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.day = h.day.AddDate(0, 0, days)
+}
+
+func (h *harness) Keep() int   { return 2 }
+func (h *harness) Forget() int { return 3 }
+
+// BeginTx is the pool's, with a transaction that breaks.
+func (h *harness) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	tx, err := h.pool.BeginTx(ctx, o)
+	return &breakable{Tx: tx, h: h}, err
+}
+
+type breakable struct {
+	pgx.Tx
+	h *harness
+}
+
+var errBroken = errors.New("the connection broke")
+
+func (b *breakable) Commit(ctx context.Context) error {
+	when := b.h.breaks
+	if when == nil {
+		return b.Tx.Commit(ctx)
+	}
+	b.h.breaks = nil
+	if *when == storetest.After {
+		if err := b.Tx.Commit(ctx); err != nil {
+			return err
+		}
+	} else if err := b.Rollback(ctx); err != nil {
+		return err
+	}
+	return errBroken
+}
+
+// TestOpenAtOnce: the members of a group start together on an empty database.
+func TestOpenAtOnce(t *testing.T) {
+	pool, err := pgxpool.New(t.Context(), postgrestest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			s, err := postgres.Open(t.Context(), postgres.Options{DB: pool, Schema: "ledger"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := s.Apply(t.Context(), idempotency.Batch{Fence: idempotency.Fence{Durable: "d", Epoch: 1}}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestOpenRefuses(t *testing.T) {
+	url := postgrestest.Database(t)
+	for name, c := range map[string]struct {
+		setting string
+		o       postgres.Options
+		code    string
+	}{
+		"no schema":             {"", postgres.Options{}, "invalid_options"},
+		"a schema that is more": {"", postgres.Options{Schema: "a; DROP"}, "invalid_options"},
+		"a horizon of nothing":  {"", postgres.Options{Schema: "a", Horizon: time.Minute}, "invalid_options"},
+		"no durable commits":    {"?synchronous_commit=off", postgres.Options{Schema: "a"}, "not_durable"},
+		"a newer schema":        {"", postgres.Options{Schema: "newer"}, "newer_schema"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := pgxpool.ParseConfig(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.setting != "" {
+				o.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+			}
+			pool, err := pgxpool.NewWithConfig(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			c.o.DB = pool
+			if c.o.Schema == "newer" {
+				if _, err := pool.Exec(t.Context(), "CREATE SCHEMA newer; CREATE TABLE newer.schema_version (version int, applied_at timestamptz); INSERT INTO newer.schema_version VALUES (99)"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := postgres.Open(t.Context(), c.o); fault.CodeOf(err) != c.code {
+				t.Errorf("got %v, want %s", err, c.code)
+			}
+		})
+	}
+}
+
+// TestFailureAtTheCommit: a constraint that is checked at the commit, and an effect that hides its failure, are one
+// event's fault and not the batch's.
+func TestFailureAtTheCommit(t *testing.T) {
+	h := newHarness(t)
+	if _, err := h.pool.Exec(t.Context(), "CREATE TABLE payment (account text REFERENCES account DEFERRABLE INITIALLY DEFERRED)"); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]string{"deferred": "INSERT INTO payment VALUES ('nobody')", "hidden": "SELECT 1/0"} {
+		entries := []idempotency.Entry{{EventID: name + "-good"}, {EventID: name + "-bad"}}
+		results, err := h.store.Apply(t.Context(), idempotency.Batch{Entries: entries}, idempotency.Each(func(ctx context.Context, tx pgx.Tx, i int) error {
+			if i == 1 {
+				_, _ = tx.Exec(ctx, bad)
+				if name == "deferred" {
+					return nil
+				}
+			}
+			return h.add(ctx, tx, entries[i].EventID, i)
+		}))
+		if err != nil || results[0].Outcome != idempotency.Applied || results[1].Outcome != idempotency.Failed {
+			t.Errorf("%s: %v, %v", name, results, err)
+		}
+		if h.Sum(name+"-good") != 1 || h.Sum(name+"-bad") != 0 {
+			t.Errorf("%s: the effects are %d and %d", name, h.Sum(name+"-good"), h.Sum(name+"-bad"))
+		}
+	}
+}
+
+// add is Add, which is not reached by what fails.
+func (h *harness) add(ctx context.Context, tx pgx.Tx, account string, i int) error {
+	if i == 1 {
+		return nil
+	}
+	return h.Add(ctx, tx, account)
+}
+
+// TestAReaderOfTheLogDelaysNobody: who reads event_log for long keeps the next generation from being opened, and
+// events are applied into the old one meanwhile.
+func TestAReaderOfTheLogDelaysNobody(t *testing.T) {
+	h := newHarness(t)
+	reader, err := h.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := reader.Exec(t.Context(), "SELECT * FROM ledger.event_log"); err != nil {
+		t.Fatal(err)
+	}
+	apply := func(id string) {
+		t.Helper()
+		results, err := h.store.Apply(t.Context(), idempotency.Batch{Entries: []idempotency.Entry{{EventID: id}}},
+			idempotency.Each(func(ctx context.Context, tx pgx.Tx, _ int) error { return h.Add(ctx, tx, id) }))
+		if err != nil || results[0].Outcome != idempotency.Applied {
+			t.Fatalf("%s: %v, %v", id, results, err)
+		}
+	}
+	apply("a")
+	h.Turn()
+	apply("b")
+	apply("c") // does not try again at once
+	var generations int
+	if err := h.pool.QueryRow(t.Context(), "SELECT count(*) FROM ledger.generation").Scan(&generations); err != nil || generations > 2 {
+		t.Fatal(generations, err)
+	}
+}
