@@ -1,6 +1,8 @@
 package consumers
 
 import (
+	"cmp"
+	"container/heap"
 	"slices"
 	"sync"
 	"time"
@@ -8,25 +10,49 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// item is one delivered event until it is settled.
+// item is one delivered event until it is settled. Its failures belong to the worker that has it.
 type item struct {
-	m   *Message
-	msg jetstream.Msg // what to settle: the latest delivery of the event
-	at  time.Time     // when the server last started its AckWait, as far as we know
+	m      *Message
+	msg    jetstream.Msg // what to settle: the latest delivery of the event
+	at     time.Time     // when the server last started its AckWait, as far as we know
+	lane   *lane         // where its key's order is kept; nil while nothing else of the key can be here
+	failed *failed       // nil while no call failed
 }
 
-// backlog holds what was fetched and not settled, in the order of arrival. The server bounds it: it
-// has at most MaxAckPending events out. The reader adds, Run takes and settles, the keeper looks.
+// lane is one key of which an event is being handled or rests. Only its first event may be with a handler.
+type lane struct {
+	key     string
+	waiting []*item // in order, without the one that is being handled
+	until   time.Time
+}
+
+// backlog holds what was fetched and not settled, in the order of arrival and each key by itself. The server
+// bounds it: it has at most MaxAckPending events out. The reader adds, workers take and settle, the keeper looks.
 type backlog struct {
-	more chan struct{} // holds a token when take may succeed
+	more  chan struct{} // holds a token when take may succeed, or when the time at which it will has changed
+	keyOf func(*Message) string
+	keyed bool // events of one key can be here while another of it is being handled: there is more than one worker
 
-	mu    sync.Mutex
-	queue []*item
-	by    map[uint64]*item // by stream sequence: the queue, and the event that is being handled
+	mu      sync.Mutex
+	queue   []*item
+	by      map[uint64]*item // by stream sequence: everything that is not settled
+	lanes   map[string]*lane
+	resting lanes
 }
 
-func newBacklog() *backlog {
-	return &backlog{more: make(chan struct{}, 1), by: make(map[uint64]*item)}
+func newBacklog(workers int, keyOf func(*Message) string) *backlog {
+	return &backlog{
+		more: make(chan struct{}, 1), keyOf: keyOf, keyed: workers > 1,
+		by: make(map[uint64]*item), lanes: make(map[string]*lane),
+	}
+}
+
+// signal wakes one worker. Whoever finds more than it takes passes the token on.
+func (b *backlog) signal() {
+	select {
+	case b.more <- struct{}{}:
+	default:
+	}
 }
 
 // add appends a delivered event. One that is here already (its AckWait ran out while the link was cut)
@@ -41,38 +67,122 @@ func (b *backlog) add(m *Message, msg jetstream.Msg, now time.Time) {
 	it := &item{m: m, msg: msg, at: now}
 	b.by[m.Sequence] = it
 	b.queue = append(b.queue, it)
-	select {
-	case b.more <- struct{}{}:
-	default:
-	}
+	b.signal()
 }
 
-// take removes the oldest event from the queue, nil when there is none. It stays known until settled.
-func (b *backlog) take() *item {
+// take returns an event that may be handled now: the next one of a key that has rested, or else the oldest of the
+// queue whose key is free. When there is none it tells when there will be one, if nothing else happens. What was
+// taken is settled or put to rest.
+func (b *backlog) take(now time.Time) (it *item, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.queue) == 0 {
+	if it = b.rested(now); it == nil {
+		it = b.free()
+	}
+	if len(b.resting) > 0 {
+		next = b.resting[0].until
+	}
+	if b.keyed && it != nil && (len(b.queue) > 0 || len(b.resting) > 0) {
+		b.signal()
+	}
+	return it, next
+}
+
+func (b *backlog) rested(now time.Time) *item {
+	if len(b.resting) == 0 || b.resting[0].until.After(now) {
 		return nil
 	}
-	it := b.queue[0]
-	b.queue[0] = nil
-	b.queue = b.queue[1:]
+	l := heap.Pop(&b.resting).(*lane)
+	it := l.waiting[0]
+	l.waiting[0] = nil
+	l.waiting = l.waiting[1:]
 	return it
 }
 
-// putBack makes a taken event the oldest in the queue again.
-func (b *backlog) putBack(it *item) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.queue = slices.Insert(b.queue, 0, it)
+func (b *backlog) free() *item {
+	for len(b.queue) > 0 {
+		it := b.queue[0]
+		b.queue[0] = nil
+		b.queue = b.queue[1:]
+		if !b.keyed && len(b.lanes) == 0 {
+			return it // the usual case costs no look at the key
+		}
+		key := b.keyOf(it.m)
+		l := b.lanes[key]
+		if l == nil {
+			b.open(it, key)
+			return it
+		}
+		it.lane = l
+		l.waiting = append(l.waiting, it)
+	}
+	return nil
 }
 
-// settle forgets an event and returns the delivery to answer.
+// open makes the lane of a key whose event a worker has.
+func (b *backlog) open(it *item, key string) {
+	it.lane = &lane{key: key}
+	b.lanes[key] = it.lane
+}
+
+// rest puts a taken event back to the head of its key, which waits with it.
+func (b *backlog) rest(it *item, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if it.lane == nil {
+		b.open(it, b.keyOf(it.m))
+	}
+	it.lane.waiting = slices.Insert(it.lane.waiting, 0, it)
+	it.lane.until = until
+	heap.Push(&b.resting, it.lane)
+	b.signal()
+}
+
+// settle forgets a taken event and returns the delivery to answer. Its key stays busy until release.
 func (b *backlog) settle(it *item) jetstream.Msg {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.by, it.m.Sequence)
 	return it.msg
+}
+
+// release lets the next event of a settled one's key go.
+func (b *backlog) release(it *item) {
+	l := it.lane
+	if l == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(l.waiting) == 0 {
+		delete(b.lanes, l.key)
+		return
+	}
+	l.until = time.Time{}
+	heap.Push(&b.resting, l)
+	b.signal()
+}
+
+// waitingKeys is how many keys rest.
+func (b *backlog) waitingKeys() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.resting)
+}
+
+// unsettled takes everything out, in the order of the stream. No worker may be left.
+func (b *backlog) unsettled() []*item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := make([]*item, 0, len(b.by))
+	for _, it := range b.by {
+		left = append(left, it)
+	}
+	slices.SortFunc(left, func(x, y *item) int { return cmp.Compare(x.m.Sequence, y.m.Sequence) })
+	clear(b.by)
+	clear(b.lanes)
+	b.queue, b.resting = nil, nil
+	return left
 }
 
 // due returns the deliveries whose AckWait has been running for age or longer, and restarts their clock.
@@ -87,4 +197,24 @@ func (b *backlog) due(now time.Time, age time.Duration) []jetstream.Msg {
 		}
 	}
 	return ms
+}
+
+// lanes is a heap: the key whose rest ends first, and of equal ones the one that has the oldest event.
+type lanes []*lane
+
+func (h lanes) Len() int { return len(h) }
+func (h lanes) Less(i, j int) bool {
+	return cmp.Or(h[i].until.Compare(h[j].until), cmp.Compare(h[i].waiting[0].m.Sequence, h[j].waiting[0].m.Sequence)) < 0
+}
+
+func (h lanes) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+func (h *lanes) Push(x any) { *h = append(*h, x.(*lane)) }
+
+func (h *lanes) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return l
 }

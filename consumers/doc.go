@@ -13,13 +13,18 @@
 // Delivery is at least once: an event is acknowledged after the handler returned nil, and never
 // before. Whoever cannot bear an event twice compares event ids.
 //
-// One handler call at a time, in the order of the stream. That is the order in which each region
-// accepted a user's events, as long as one process runs the durable and nothing fails. Three things
-// let later events overtake: a handler that returns an error (the failed event is put back for
-// 1 s × attempt, at most 30 s, and the others go on), a process that dies (what it had fetched comes
-// again after AckWait), and a second process on the same durable (the two share the events). The chain
-// that parks a failed key, keeps order over restarts and moves hopeless events aside is not part of
-// this package yet: a handler that fails on an event for ever gets it again for ever.
+// The events of one key (Options.Key, by default the user) are handled one at a time, in the order of the
+// stream: the order in which each region accepted them. With Options.Workers the events of different keys
+// are handled at the same time; with one worker, the default, all of them in the order of the stream.
+//
+// An event that the handler fails on rests, and what comes later of its key waits behind it; other keys
+// go on. How long it rests, and when it is given up and handed to Options.Park, is Options.Retry's to
+// say. Attempts are failed calls, never deliveries: a consumer that is restarted gives nothing up for it.
+// What rests is kept alive at the server and counts as fetched, so when as many events wait as Options.Batch
+// allows, nothing more is fetched until one of them is handled or parked.
+//
+// Two things let later events of a key overtake: a process that dies (what it had fetched comes again after
+// AckWait), and a second process on the same durable (the two share the events).
 //
 // A subscription survives restarts of the server, cut links and renewed credential files. Run ends
 // when its context ends, when the connection is closed by its owner, or when the durable is deleted.
@@ -27,5 +32,5 @@
 // # Concurrency
 //
 // A Subscription belongs to one Run; Close may be called from anywhere. The handler is called from
-// Run's own goroutine. Any NATS client may read the same durable instead of this package.
+// Run's own goroutine, and with several workers from those of the others too. Any NATS client may read the same durable instead of this package.
 package consumers

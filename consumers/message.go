@@ -35,6 +35,7 @@ type Message struct {
 
 	Deliveries  int  // how often this durable has delivered it, this time included
 	Redelivered bool // Deliveries > 1
+	Attempt     int  // which call of the handler in this Run it is, from 1
 }
 
 // decode reads a delivered message; an error means that it is not an event, now or ever.
@@ -60,6 +61,7 @@ func decode(msg jetstream.Msg) (*Message, error) {
 		StoredAt:    meta.Timestamp,
 		Deliveries:  int(min(meta.NumDelivered, 1<<30)),
 		Redelivered: meta.NumDelivered > 1,
+		Attempt:     1,
 	}
 	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
 		m.OriginSeq = seq

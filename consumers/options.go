@@ -1,14 +1,18 @@
 package consumers
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/consumers/retry"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -32,9 +36,21 @@ type Options struct {
 	Batch      int           // how many events may be fetched and unacknowledged, 1..10000; default 256
 	AckWait    time.Duration // how long after this process died its events come again, at least 1 s; default 30 s
 	ConfirmAck bool          // wait for the server's word on each ack; slower, fewer events twice after a crash
+	Workers    int           // handler calls at a time, of different keys, 1..256; default 1
 	APITimeout time.Duration // for connecting and for each question to the server; default 5 s
 
-	Logger *zap.Logger // default: none
+	// Key names what an event must be in order with: the next event of a key is handled after the one before it was.
+	// It must be quick and pure, and may be called from any worker; default UserKey.
+	Key func(*Message) string
+	// Retry is how events that the handler fails on are tried again.
+	Retry retry.Policy
+	// Park puts away an event that the policy gives up, for example to where a person looks at it. After it returned
+	// nil the event is acknowledged; with an error it is called again later, and the handler is not. Without Park
+	// nothing is given up: every event is tried until it is handled.
+	Park func(context.Context, *Parked) error
+
+	Logger     *zap.Logger           // default: none
+	Registerer prometheus.Registerer // of the metrics weft_consumer_*, while Run runs; nil: none
 }
 
 const (
@@ -42,6 +58,7 @@ const (
 	minAckWait = time.Second
 	maxTopics  = 256
 	maxDurable = 64
+	maxWorkers = 256
 )
 
 // DefaultOptions returns the options with every default filled in.
@@ -53,6 +70,11 @@ func (o Options) withDefaults() Options {
 	o.Batch = orDefault(o.Batch, 256)
 	o.AckWait = orDefault(o.AckWait, 30*time.Second)
 	o.APITimeout = orDefault(o.APITimeout, 5*time.Second)
+	o.Workers = orDefault(o.Workers, 1)
+	if o.Key == nil {
+		o.Key = UserKey
+	}
+	o.Retry = o.Retry.WithDefaults()
 	o.Logger = orDefault(o.Logger, zap.NewNop())
 	return o
 }
@@ -82,6 +104,8 @@ func (o *Options) validate() error {
 		return invalid("batch %d: 1 to %d", o.Batch, maxBatch)
 	case o.AckWait < minAckWait:
 		return invalid("ack wait %s: at least %s", o.AckWait, minAckWait)
+	case o.Workers < 1 || o.Workers > maxWorkers:
+		return invalid("%d workers: 1 to %d", o.Workers, maxWorkers)
 	case o.APITimeout < 0:
 		return invalid("api timeout %s is negative", o.APITimeout)
 	case len(o.Topics) > maxTopics:
@@ -95,7 +119,7 @@ func (o *Options) validate() error {
 			return invalid("topic %q is named twice", t)
 		}
 	}
-	if problem := o.From.validate(); problem != "" {
+	if problem := cmp.Or(o.From.validate(), o.Retry.Validate()); problem != "" {
 		return invalid("%s", problem)
 	}
 	return nil

@@ -2,8 +2,6 @@ package consumers
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -14,18 +12,8 @@ import (
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-const (
-	retryStep = time.Second
-	retryMost = 30 * time.Second
-)
-
-// retryDelay is how long a failed event rests before delivery number n+1.
-func retryDelay(n int) time.Duration {
-	return min(time.Duration(max(n, 1))*retryStep, retryMost)
-}
-
-// Run hands events to the handler, one at a time, until ctx ends; then it waits for the handler's
-// current call, tells the server what was handled, gives back what was fetched and not handled, and
+// Run hands events to the handler, one of a key at a time, until ctx ends; then it waits for the handler's
+// current calls, tells the server what was handled, gives back what was fetched and not handled, and
 // returns nil. It returns an error only if it cannot go on: the durable is gone (kind NotFound) or was
 // replaced by another (Conflict), or the connection was closed by its owner (Unavailable). It may be
 // called once.
@@ -36,18 +24,31 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 	if !s.ran.CompareAndSwap(false, true) {
 		return fault.New(opRun, fault.Invalid, "already_run", "a subscription runs once: subscribe again")
 	}
-	b := newBacklog()
+	b := newBacklog(s.opts.Workers, s.opts.keyOf)
+	unregister, err := s.metrics.register(s.opts.Registerer, s.opts.Durable, b)
+	if err != nil {
+		s.Close()
+		return err
+	}
+	defer unregister()
 	reading, stopReading := context.WithCancelCause(ctx)
-	// The handler's last call may outlive ctx; its event is kept alive until it returns.
+	// The handler's last calls may outlive ctx; their events are kept alive until they return.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	ackWait := shortestAckWait(&s.durable.CachedInfo().Config)
 
-	var reader, keeper sync.WaitGroup
+	var reader, keeper, workers sync.WaitGroup
 	reader.Go(func() { stopReading(s.read(reading, b)) })
 	keeper.Go(func() { s.keepAlive(keeping, b, ackWait) })
+	for range s.opts.Workers - 1 {
+		workers.Go(func() {
+			defer stopReading(nil) // a handler that ends its goroutine ends Run
+			s.dispatch(reading, b, handle)
+		})
+	}
 	// Deferred, so that a handler that ends its goroutine leaves nothing running or fetched either.
 	defer func() {
 		stopReading(nil)
+		workers.Wait()
 		reader.Wait()
 		stopKeeping()
 		keeper.Wait()
@@ -62,72 +63,50 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 	return context.Cause(reading)
 }
 
-// dispatch is the loop of Run: one event at a time until ctx ends.
+// dispatch is the loop of a worker: one event at a time until ctx ends.
 func (s *Subscription) dispatch(ctx context.Context, b *backlog, handle Handler) {
 	for ctx.Err() == nil {
-		it := b.take()
+		it, next := b.take(time.Now())
 		if it == nil {
-			select {
-			case <-b.more:
-			case <-ctx.Done():
-			}
+			await(ctx, b.more, next)
 			continue
 		}
-		err := guard(ctx, handle, it.m)
-		s.settle(ctx, b, it, err)
+		s.handle(ctx, b, it, handle)
 	}
 }
 
-// guard calls the handler and turns a panic into an error.
-func guard(ctx context.Context, handle Handler, m *Message) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &panicError{value: p, stack: debug.Stack()}
-		}
-	}()
-	return handle(ctx, m)
-}
-
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.value) }
-
-// settle answers the server for an event that the handler has seen. A failed answer is logged and no
-// more: the event comes again after AckWait. An event that failed because Run is ending is given back
-// with the rest.
-func (s *Subscription) settle(ctx context.Context, b *backlog, it *item, handled error) {
-	if handled != nil && ctx.Err() != nil {
-		b.putBack(it)
-		return
+// await returns when there may be something to do: a token, or the time, if there is one.
+func await(ctx context.Context, more <-chan struct{}, next time.Time) {
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(time.Until(next))
+		defer timer.Stop()
+		due = timer.C
 	}
+	select {
+	case <-more:
+	case <-due:
+	case <-ctx.Done():
+	}
+}
+
+// settle acknowledges an event that was handled or parked, and lets the next one of its key go. A failed answer is
+// logged and no more: the event comes again after AckWait.
+func (s *Subscription) settle(ctx context.Context, b *backlog, it *item) {
 	msg := b.settle(it)
-	named := func(fields ...zap.Field) []zap.Field { // made only where something is logged
-		return append(fields, zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
-	}
 	var err error
-	switch {
-	case handled == nil && s.opts.ConfirmAck:
+	if s.opts.ConfirmAck {
 		// Not ctx itself: what was handled is acknowledged even when Run is ending.
 		confirm, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.APITimeout)
 		err = msg.DoubleAck(confirm)
 		cancel()
-	case handled == nil:
+	} else {
 		err = msg.Ack()
-	default:
-		delay := retryDelay(it.m.Deliveries)
-		fields := []zap.Field{zap.Error(handled), zap.Int("deliveries", it.m.Deliveries), zap.Duration("retry_in", delay)}
-		if p, ok := handled.(*panicError); ok {
-			fields = append(fields, zap.ByteString("stack", p.stack))
-		}
-		s.log.Warn("event not handled", named(fields...)...)
-		err = msg.NakWithDelay(delay)
 	}
 	if err != nil {
-		s.log.Warn("event not settled, it will come again", named(zap.Error(err))...)
+		s.log.Warn("event not settled, it will come again", zap.Error(err), zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
 	}
+	b.release(it)
 }
 
 // keepAlive tells the server, well before AckWait runs out, that what waits here is not lost: without
@@ -160,12 +139,12 @@ func shortestAckWait(c *jetstream.ConsumerConfig) time.Duration {
 // another process) goes on where this one stopped instead of after AckWait; then it makes sure that
 // the server has every answer.
 func (s *Subscription) giveBack(b *backlog) {
-	it := b.take()
-	if it != nil {
+	left := b.unsettled()
+	if len(left) > 0 {
 		s.forgetPull()
 	}
-	for ; it != nil; it = b.take() {
-		if err := b.settle(it).Nak(); err != nil {
+	for _, it := range left {
+		if err := it.msg.Nak(); err != nil {
 			s.log.Warn("event not given back, it will come again", zap.Uint64("sequence", it.m.Sequence), zap.Error(err))
 		}
 	}

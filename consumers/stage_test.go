@@ -79,7 +79,8 @@ func BenchmarkStageDeliver(b *testing.B) {
 	})
 	b.Run("event", func(b *testing.B) {
 		log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
-		s, waiting := &Subscription{log: log.With(zap.String("durable", "d"))}, newBacklog()
+		opts := DefaultOptions()
+		s, waiting := &Subscription{opts: opts, log: log.With(zap.String("durable", "d")), metrics: newMetrics("d")}, newBacklog(1, opts.keyOf)
 		handled := 0
 		handle := func(_ context.Context, m *Message) error {
 			handled += len(m.EventID)
@@ -89,8 +90,8 @@ func BenchmarkStageDeliver(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s.accept(waiting, msg)
-			it := waiting.take()
-			s.settle(b.Context(), waiting, it, guard(b.Context(), handle, it.m))
+			it, _ := waiting.take(time.Time{})
+			s.handle(b.Context(), waiting, it, handle)
 		}
 		if handled == 0 {
 			b.Fatal("nothing handled")

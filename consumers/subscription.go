@@ -22,9 +22,10 @@ const (
 	opRun       = "consumers.run"
 )
 
-// Handler handles one event. Returning nil acknowledges it; an error or a panic gives it back to the
-// server, which delivers it again after 1 s × attempt, at most 30 s. The context ends when Run's does:
-// a handler that stops for that reason returns an error and the event comes again at the next Run.
+// Handler handles one event. Returning nil acknowledges it. With an error or a panic the event and the later ones of
+// its key wait, and Options.Retry decides when it is tried again or whether it is given up; package retry has marks
+// for errors that tell more. The context ends when Run's does: a handler that stops for that reason returns an error
+// and the event comes again at the next Run.
 type Handler func(ctx context.Context, m *Message) error
 
 // Subscription is a durable that exists, and the connection to read it by.
@@ -35,6 +36,8 @@ type Subscription struct {
 	owns bool // Subscribe opened nc, so Close closes it
 	js   jetstream.JetStream
 	ran  atomic.Bool
+
+	metrics *metrics
 
 	durable jetstream.Consumer // as last bound; Subscribe's, then Run's reader's
 
@@ -53,6 +56,7 @@ func Subscribe(ctx context.Context, opts Options) (*Subscription, error) {
 		opts:      opts,
 		log:       opts.Logger.With(zap.String("durable", opts.Durable)),
 		nc:        opts.Conn,
+		metrics:   newMetrics(opts.Durable),
 		goneAfter: 10 * time.Second,
 	}
 	if s.nc == nil {
