@@ -23,6 +23,7 @@ const (
 	KindStatus Kind = "status" // id: tenant.region
 	// KindCertificate has the id that Certificate.ID says.
 	KindCertificate Kind = "certificate"
+	KindSchema      Kind = "schema" // id: tenant.subject.version
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -61,6 +62,9 @@ func (s *State) merge(r *Record) (Verdict, error) {
 			return Same, nil
 		}
 		if !s.outranks(v, next, have, r.ID) {
+			if v, ok := v.(*accounts.Schema); ok { // what it says is known from now on, even so
+				s.Schemas[r.ID] = s.Schemas[r.ID].Beside(v)
+			}
 			return Lost, nil
 		}
 	}
@@ -78,12 +82,14 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Status[StatusKey(v.Tenant, v.Region)] = v
 	case *accounts.Certificate:
 		s.Certificates[r.ID] = v
+	case *accounts.Schema:
+		s.Schemas[r.ID] = v.Beside(s.Schemas[r.ID])
 	}
 	return Won, nil
 }
 
-// outranks decides between a new value and the present one. Tenants, keys and certificates only move forward:
-// removed and revoked win whatever the clocks say. The rest is last writer wins.
+// outranks decides between a new value and the present one. Tenants, keys, certificates and schemas only move forward:
+// removed, revoked and retired win whatever the clocks say. The rest is last writer wins.
 func (s *State) outranks(v any, next, have stamp, id string) bool {
 	switch v := v.(type) {
 	case *accounts.Tenant:
@@ -96,6 +102,10 @@ func (s *State) outranks(v any, next, have stamp, id string) bool {
 		}
 	case *accounts.Certificate:
 		if a, b := v.State.Rank(), s.Certificates[id].State.Rank(); a != b { // before all else: nothing makes a revocation undone
+			return a > b
+		}
+	case *accounts.Schema:
+		if a, b := v.Age(), s.Schemas[id].Age(); a != b {
 			return a > b
 		}
 	case *accounts.RegionInfo:
@@ -137,6 +147,9 @@ func decode(r *Record) (any, error) {
 		v, name = t, func() string { return t.Tenant + "." + t.Region }
 	case KindCertificate:
 		c := new(accounts.Certificate)
+		v, name = c, func() string { return c.ID() }
+	case KindSchema:
+		c := new(accounts.Schema)
 		v, name = c, func() string { return c.ID() }
 	default:
 		return nil, fmt.Errorf("%w %q", errUnknownKind, r.Kind)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/streams/schema"
 )
 
 func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Clock, body any) *Record {
@@ -25,7 +26,7 @@ func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Cl
 func anyRecord(t *rapid.T) *Record {
 	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
 	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
-	switch rapid.IntRange(0, 4).Draw(t, "kind") {
+	switch rapid.IntRange(0, 5).Draw(t, "kind") {
 	case 0:
 		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
 		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
@@ -41,9 +42,21 @@ func anyRecord(t *rapid.T) *Record {
 		state := rapid.SampledFrom([]accounts.CertificateState{accounts.CertificateIssued, accounts.CertificateRevoked, "unknown"}).Draw(t, "state")
 		tenant := rapid.SampledFrom([]string{"acme", "globex"}).Draw(t, "tenant")
 		return record(t, KindCertificate, "aa.1f", origin, clock, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: tenant, State: state})
+	case 4:
+		return record(t, KindSchema, "acme.bet.placed.1.0.0", origin, clock, anySchema(t))
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}
+}
+
+func anySchema(t *rapid.T) *accounts.Schema {
+	status := rapid.SampledFrom([]schema.Status{schema.Draft, schema.Canary, schema.Active, schema.Deprecated, schema.Retired, "unknown"}).Draw(t, "status")
+	s := &accounts.Schema{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Status: status,
+		Hash: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "hash")}
+	if rapid.Bool().Draw(t, "others") { // a hub that knew of two wrote it again
+		s.Others = []string{"b", "a"}
+	}
+	return s
 }
 
 func anyTime(t *rapid.T) time.Time {
@@ -111,6 +124,29 @@ func TestRestatedStandsBetween(t *testing.T) {
 	}
 }
 
+// Two contents under one version are in quarantine everywhere, whichever came first and whatever is written afterwards
+// by those who have not heard; until the version is retired.
+func TestAVersionWithTwoContentsIsInQuarantine(t *testing.T) {
+	of := func(origin string, wall int64, hash string, status schema.Status) *Record {
+		return record(t, KindSchema, "acme.bet.placed.1.0.0", origin, Clock{Wall: wall},
+			accounts.Schema{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Hash: hash, Status: status})
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		records := rapid.Permutation([]*Record{
+			of("eu_1", 1, "a", schema.Draft), of("us_1", 2, "b", schema.Draft), of("us_1", 3, "b", schema.Active), of("eu_1", 4, "a", schema.Canary),
+		}).Draw(r, "order")
+		s := fold(t, records).Schemas["acme.bet.placed.1.0.0"]
+		if !s.Quarantined() || s.Accepts() || s.Enforced() || s.Status != schema.Active || s.Hash != "b" {
+			r.Fatalf("%+v", s)
+		}
+		end := s.Step(accounts.SchemaStep{Status: schema.Retired})
+		records = append(records, record(t, KindSchema, end.ID(), "eu_1", Clock{Wall: 5}, end))
+		if s := fold(t, records).Schemas[end.ID()]; s.Quarantined() || s.Status != schema.Retired {
+			r.Fatalf("%+v", s)
+		}
+	})
+}
+
 func TestForwardOnly(t *testing.T) {
 	early, late := Clock{Wall: 1}, Clock{Wall: 9}
 	for name, c := range map[string]struct {
@@ -138,6 +174,20 @@ func TestForwardOnly(t *testing.T) {
 				record(t, KindCertificate, "aa.1f", "us_1", late, accounts.Certificate{Issuer: "aa", Serial: "1f", Tenant: "aaaa", State: "unknown"}),
 			},
 			func(s *State) bool { return s.Certificates["aa.1f"].State == accounts.CertificateRevoked },
+		},
+		"an active schema is not sent back by a region that took it for a canary": {
+			[]*Record{
+				record(t, KindSchema, "acme.x.1.0.0", "eu_1", early, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Active}),
+				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Draft}),
+			},
+			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Active },
+		},
+		"a retired schema stays retired": {
+			[]*Record{
+				record(t, KindSchema, "acme.x.1.0.0", "eu_1", early, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Retired}),
+				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Active}),
+			},
+			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Retired },
 		},
 		"the earlier end of a grace period wins over a later write": {
 			[]*Record{
@@ -172,6 +222,7 @@ func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
 	for name, r := range map[string]*Record{
 		"other id":     record(t, KindTenant, "acme", "eu_1", Clock{Wall: 1}, accounts.Tenant{Name: "globex"}),
 		"other issuer": record(t, KindCertificate, "aa.1f", "eu_1", Clock{Wall: 1}, accounts.Certificate{Issuer: "bb", Serial: "1f"}),
+		"other schema": record(t, KindSchema, "acme.x.1.0.0", "eu_1", Clock{Wall: 1}, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 2}}),
 		"unknown kind": record(t, "spell", "acme", "eu_1", Clock{Wall: 1}, map[string]string{}),
 		"no object":    {Kind: KindTenant, ID: "acme", Origin: "eu_1", Body: json.RawMessage(`[]`)},
 	} {
@@ -179,7 +230,7 @@ func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
 			t.Errorf("%s was merged", name)
 		}
 	}
-	if len(s.Tenants)+len(s.Certificates)+len(s.clocks) > 0 {
+	if len(s.Tenants)+len(s.Certificates)+len(s.Schemas)+len(s.clocks) > 0 {
 		t.Errorf("a refused record left a trace: %+v", s)
 	}
 }

@@ -1,4 +1,4 @@
-// Package control is weft's control state: tenants, keys, certificates, routes and regions as records in the CONTROL
+// Package control is weft's control state: tenants, keys, certificates, schemas, routes and regions as records in the CONTROL
 // stream, written in any region, replicated like events, and folded into memory by every process.
 //
 // Hubs write and read it, relays read it. A Log follows the stream of its own region and publishes
@@ -26,6 +26,7 @@ type State struct {
 	Status  map[string]*accounts.TenantStatus // by "tenant/region"
 	// Certificates are the tenants' client certificates by Certificate.ID, for keepCertificates after they ran out.
 	Certificates map[string]*accounts.Certificate
+	Schemas      map[string]*accounts.Schema // by accounts.SchemaID, of removed tenants too
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -40,6 +41,7 @@ func NewState() *State {
 		Status:  map[string]*accounts.TenantStatus{},
 
 		Certificates: map[string]*accounts.Certificate{},
+		Schemas:      map[string]*accounts.Schema{},
 
 		clocks: map[string]stamp{},
 	}
@@ -49,7 +51,8 @@ func NewState() *State {
 func (s *State) clone() *State {
 	return &State{
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
-		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates), clocks: maps.Clone(s.clocks),
+		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates),
+		Schemas: maps.Clone(s.Schemas), clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -103,6 +106,20 @@ func (s *State) TenantCertificates(tenant string) []*accounts.Certificate {
 	return out
 }
 
+// TenantSchemas lists a tenant's schemas by subject and version; of one subject alone, or with "" of all.
+func (s *State) TenantSchemas(tenant, subject string) []*accounts.Schema {
+	out := []*accounts.Schema{}
+	for _, one := range s.Schemas {
+		if one.Tenant == tenant && (subject == "" || one.Subject == subject) {
+			out = append(out, one)
+		}
+	}
+	slices.SortFunc(out, func(a, b *accounts.Schema) int {
+		return cmp.Or(cmp.Compare(a.Subject, b.Subject), a.Version.Compare(b.Version))
+	})
+	return out
+}
+
 // keepCertificates is how long a certificate that ran out stays in the state: it is refused for its age then.
 const keepCertificates = 7 * 24 * time.Hour
 
@@ -148,6 +165,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			w.Value = s.Status[StatusKey(tenant, at)]
 		case KindCertificate:
 			w.Value = s.Certificates[id]
+		case KindSchema:
+			w.Value = s.Schemas[id]
 		}
 		out = append(out, w)
 	}
