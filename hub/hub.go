@@ -74,6 +74,8 @@ type Hub struct {
 	edit sync.Mutex // held while a stream's configuration is read and written back
 	move sync.Mutex // held while another origin is taken over
 
+	schemas sync.Mutex // held while a schema is judged and written
+
 	dirty   chan struct{} // asks the reconcile loop for a round
 	settled chan struct{} // tells the watch loop that there is something new to look at
 	cancel  context.CancelFunc

@@ -67,15 +67,16 @@ type Mode struct {
 
 // Finding is one reason why a version may not follow another.
 type Finding struct {
-	Direction Level  // Backward or Forward
-	Against   string // the other version
-	Path      string // of the values concerned: a JSON pointer in which * is any element or any other member
-	Schema    string // the place of the rule in the schema that is the stricter one here
-	Rule      string // the keyword
-	Old, New  string // what the two versions say, shortened; "" is nothing
-	Detail    string // one line for a person
-	WayOut    string // what to do instead
-	Proven    bool   // false: it may be compatible, but that cannot be proven
+	Direction Level  `json:"direction"` // Backward or Forward
+	Against   string `json:"against"`   // the other version
+	Path      string `json:"path"`      // of the values concerned: a JSON pointer in which * is any element or any other member
+	Schema    string `json:"schema"`    // the place of the rule in the schema that is the stricter one here
+	Rule      string `json:"rule"`      // the keyword
+	Old       string `json:"old"`       // what the two versions say, shortened; "" is nothing
+	New       string `json:"new"`
+	Detail    string `json:"detail"`  // one line for a person
+	WayOut    string `json:"way_out"` // what to do instead
+	Proven    bool   `json:"proven"`  // false: it may be compatible, but that cannot be proven
 }
 
 // String is one line.
