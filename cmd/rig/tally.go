@@ -33,6 +33,7 @@ type tally struct {
 	outages map[nemesis.Kind][]time.Duration
 	rpo     []int64
 	odd     map[string]int
+	probed  map[string]int
 	crashes map[string]int
 	fell    []uint64
 	errs    []string
@@ -40,7 +41,7 @@ type tally struct {
 
 func newTally(seed uint64, commit string) *tally {
 	return &tally{seed: seed, commit: commit, began: time.Now(), faults: map[nemesis.Kind]int{},
-		outages: map[nemesis.Kind][]time.Duration{}, odd: map[string]int{}, crashes: map[string]int{}}
+		outages: map[nemesis.Kind][]time.Duration{}, odd: map[string]int{}, probed: map[string]int{}, crashes: map[string]int{}}
 }
 
 func (t *tally) add(out io.Writer, p nemesis.Plan, r *trial.Result, err error, report string) {
@@ -68,6 +69,9 @@ func (t *tally) add(out io.Writer, p nemesis.Plan, r *trial.Result, err error, r
 	}
 	for code, n := range r.Odd {
 		t.odd[code] += n
+	}
+	for answer, n := range r.Probed {
+		t.probed[answer] += n
 	}
 	for name, n := range r.Crashes {
 		t.crashes[name] += n
@@ -133,6 +137,10 @@ type summary struct {
 	Reordered      int    `json:"reordered"`
 	DoubleEffects  int    `json:"double_effects"`
 	MissingEffects int    `json:"missing_effects"`
+	Admitted       int    `json:"admitted"`
+	TurnedAway     int    `json:"turned_away"`
+	Replayed       int    `json:"replayed"`
+	Probes         int    `json:"probes"`
 	UnknownStored  int    `json:"unknown_stored"`
 	UnknownAbsent  int    `json:"unknown_absent"`
 	Refused        int    `json:"refused"`
@@ -149,6 +157,7 @@ type summary struct {
 	HealMax   float64                  `json:"heal_max_s"`
 	OutageP95 map[nemesis.Kind]float64 `json:"outage_p95_s"`
 	Odd       map[string]int           `json:"answers"`
+	Probed    map[string]int           `json:"probe_answers"`
 	Crashes   int                      `json:"ended_by_themselves"`
 	Fell      []uint64                 `json:"fell,omitempty"`
 	Errors    []string                 `json:"errors,omitempty"`
@@ -163,10 +172,11 @@ func (t *tally) verdict(out io.Writer) error {
 	s := summary{
 		OK: t.clean() && t.runs > 0 && v.Acknowledged > 0, Seed: t.seed, Commit: t.commit, Schedules: t.runs,
 		Acknowledged: v.Acknowledged, Lost: v.Lost, Unexpected: v.Unexpected, Duplicated: v.Duplicated, Diverged: v.Diverged, Reordered: v.Reordered,
-		DoubleEffects: v.DoubleEffects, MissingEffects: v.MissingEffects, UnknownStored: v.UnknownStored, UnknownAbsent: v.UnknownAbsent, Refused: v.Refused,
+		DoubleEffects: v.DoubleEffects, MissingEffects: v.MissingEffects,
+		Admitted: v.Admitted, TurnedAway: v.TurnedAway, Replayed: v.Replayed, Probes: v.Probes, UnknownStored: v.UnknownStored, UnknownAbsent: v.UnknownAbsent, Refused: v.Refused,
 		CrossDuplicates: v.CrossDuplicates, LostWithRegion: v.LostWithRegion, RegionalLost: v.RegionalLost,
 		ByKind: t.faults, HealP50: quantile(t.healed, 0.5), HealP95: quantile(t.healed, 0.95), HealMax: quantile(t.healed, 1),
-		OutageP95: map[nemesis.Kind]float64{}, Odd: t.odd, Fell: t.fell, Errors: t.errs, Minutes: math.Round(time.Since(t.began).Minutes()*10) / 10,
+		OutageP95: map[nemesis.Kind]float64{}, Odd: t.odd, Probed: t.probed, Fell: t.fell, Errors: t.errs, Minutes: math.Round(time.Since(t.began).Minutes()*10) / 10,
 	}
 	for _, n := range t.faults {
 		s.Faults += n

@@ -17,6 +17,7 @@ func Check(h *History) *Verdict {
 		j.realTimeOrder(s)
 		j.effects(s)
 	}
+	j.credentials()
 	return j.v
 }
 
@@ -46,4 +47,5 @@ func (j *judge) item(s *scope, it *item) {
 	j.answer(s, it)
 	j.duplicated(s, it)
 	j.diverged(s, it)
+	j.once(s, it)
 }

@@ -319,7 +319,7 @@ func TestVerdictJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"acknowledged":0,"lost":1,"unexpected":0,"duplicated":0,"diverged":0,"reordered":0,"double_effects":0,"missing_effects":0,` +
+	const want = `{"acknowledged":0,"lost":1,"unexpected":0,"duplicated":0,"diverged":0,"reordered":0,"double_effects":0,"missing_effects":0,"admitted":0,"turned_away":0,"replayed":0,"probes":0,` +
 		`"unknown_stored":0,"unknown_absent":0,"cross_duplicates":0,"lost_with_region":0,"regional_lost":0,"refused":0,"rpo_ms":2,` +
 		`"findings":[{"kind":"lost","tenant":"t","id":"a"}]}`
 	if string(b) != want {

@@ -30,6 +30,7 @@ type Attempt struct {
 	Body     uint64 // hash of the bytes that were sent
 	Regional bool   // scope l: only in the region that acknowledged it
 	Poison   bool   // must be refused; stored = unexpected
+	Once     bool   // copies of its request were sent on purpose: it stands once, whatever the window
 	Outcome  Outcome
 	Region   string // that acknowledged it ("" else)
 	Sends    []Send // every request that carried it, in order
@@ -80,6 +81,9 @@ type History struct {
 	Copies   []Copy
 	Ledgers  []Ledger
 	Losses   []Loss
-	Window   time.Duration       // dedupe window
-	Regions  map[string][]string // tenant -> regions that must hold it
+	Probes   []Probe
+	// Disturbed is when relays could not hear of changes to credentials, or had a wrong clock.
+	Disturbed []Span
+	Window    time.Duration       // dedupe window
+	Regions   map[string][]string // tenant -> regions that must hold it
 }

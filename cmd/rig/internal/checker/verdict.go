@@ -9,6 +9,9 @@ const (
 	KindReordered     = "reordered"
 	KindDoubleEffect  = "double_effect"
 	KindMissingEffect = "missing_effect"
+	KindAdmitted      = "admitted"
+	KindTurnedAway    = "turned_away"
+	KindReplayed      = "replayed"
 )
 
 // maxFindings is how many findings of one kind a Verdict keeps: the counts go on, a report stays readable.
@@ -34,7 +37,11 @@ type Verdict struct {
 	Reordered      int `json:"reordered"`       // per event and region that has it behind a later one; once more against real time
 	DoubleEffects  int `json:"double_effects"`  // per event and consumer group
 	MissingEffects int `json:"missing_effects"` // per event and consumer group
+	Admitted       int `json:"admitted"`        // requests whose credentials had ended, or never were good
+	TurnedAway     int `json:"turned_away"`     // requests with valid credentials
+	Replayed       int `json:"replayed"`        // copies of requests that were stored again
 
+	Probes          int   `json:"probes"`           // requests that tell what credentials are good for
 	UnknownStored   int   `json:"unknown_stored"`   // events without a clear answer that some region holds
 	UnknownAbsent   int   `json:"unknown_absent"`   // and that none holds
 	CrossDuplicates int   `json:"cross_duplicates"` // per event and region: stored twice, as the contract allows
@@ -49,7 +56,7 @@ type Verdict struct {
 // OK is whether every promise was kept.
 func (v *Verdict) OK() bool {
 	return v.Lost == 0 && v.Unexpected == 0 && v.Duplicated == 0 && v.Diverged == 0 && v.Reordered == 0 &&
-		v.DoubleEffects == 0 && v.MissingEffects == 0
+		v.DoubleEffects == 0 && v.MissingEffects == 0 && v.Admitted == 0 && v.TurnedAway == 0 && v.Replayed == 0
 }
 
 // count is the figure of a kind of finding.
@@ -69,6 +76,12 @@ func (v *Verdict) count(kind string) *int {
 		return &v.DoubleEffects
 	case KindMissingEffect:
 		return &v.MissingEffects
+	case KindAdmitted:
+		return &v.Admitted
+	case KindTurnedAway:
+		return &v.TurnedAway
+	case KindReplayed:
+		return &v.Replayed
 	}
 	panic("checker: no kind " + kind)
 }
@@ -85,6 +98,10 @@ func (v *Verdict) Add(o *Verdict) {
 	v.MissingEffects += o.MissingEffects
 	v.UnknownStored += o.UnknownStored
 	v.UnknownAbsent += o.UnknownAbsent
+	v.Admitted += o.Admitted
+	v.TurnedAway += o.TurnedAway
+	v.Replayed += o.Replayed
+	v.Probes += o.Probes
 	v.CrossDuplicates += o.CrossDuplicates
 	v.LostWithRegion += o.LostWithRegion
 	v.RegionalLost += o.RegionalLost

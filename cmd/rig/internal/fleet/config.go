@@ -43,7 +43,8 @@ func (f *Fleet) relayConfig(i int) string {
 	host := f.slot.host(i, relayHost)
 	var b strings.Builder
 	fmt.Fprintf(&b, "region: %s\nid: %s-relay\ndata: %s\n", f.Regions[i].Name, f.Regions[i].Name, f.Data())
-	fmt.Fprintf(&b, "listen:\n  https: %s:%d\n  metrics: %s:%d\nhub:\n", host, portHTTPS, host, portMetrics)
+	fmt.Fprintf(&b, "listen:\n  https: %s:%d\n  metrics: %s:%d\n", host, portHTTPS, host, portMetrics)
+	fmt.Fprintf(&b, "hosts: ['%s:%d', '%s']\nhub:\n", host, portHTTPS, SharedHost)
 	for server := range f.Regions[i].Servers {
 		fmt.Fprintf(&b, "  - tls://%s\n", f.slot.addr(i, feedHost+server, portNats))
 	}

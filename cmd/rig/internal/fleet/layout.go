@@ -21,6 +21,9 @@ const (
 	portHTTPS   = 8443
 )
 
+// SharedHost is a name of every relay: requests that are signed for it are good at all of them.
+const SharedHost = "events.rig"
+
 // Region is one region of the mesh.
 type Region struct {
 	Name    string

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -73,15 +72,10 @@ type Credentials struct {
 func (f *Fleet) Producer(tenant string) (*Credentials, error) {
 	dir := filepath.Join(f.Data(), "tenants", tenant)
 	c := &Credentials{Kid: tenant + "-1"}
-	raw, err := os.ReadFile(filepath.Join(dir, c.Kid+".key"))
-	if err != nil {
+	var err error
+	if c.Secret, err = readSecret(filepath.Join(dir, c.Kid+".key")); err != nil {
 		return nil, err
 	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
-	if err != nil {
-		return nil, err
-	}
-	c.Secret = keyring.Secret(secret)
 	c.TLS, err = pki.ClientTLS(filepath.Join(dir, "client.pem"), filepath.Join(dir, "client-key.pem"), f.CA())
 	return c, err
 }

@@ -22,6 +22,8 @@ type Traffic interface {
 	// Aged waits until all events of a quiet tenant aged out, cuts the link with cut, has events stored in region,
 	// heals with heal, and insists that peer receives them.
 	Aged(ctx context.Context, f Fault, cut, heal func()) error
+	// Credentials uses and ends what producers identify themselves with, or misuses it; restart restarts the region's relay.
+	Credentials(ctx context.Context, f Fault, restart func() error) error
 }
 
 // Injector inflicts a plan's faults.
@@ -36,6 +38,7 @@ type Injector struct {
 	losses   []checker.Loss
 	problems []string
 	struck   []Struck
+	spans    []checker.Span
 	busy     map[string]*sync.Mutex // by region: of what stops and starts processes there, one at a time
 }
 
@@ -55,11 +58,13 @@ func (in *Injector) Run(ctx context.Context, p Plan) {
 			}
 			in.Log("%s", f.String())
 			at := in.Clock()
+			over := in.disturb(f.Kind, at)
 			if err := in.inflict(ctx, f); err != nil {
 				in.mu.Lock()
 				in.problems = append(in.problems, fmt.Sprintf("%s: %v", f.Kind, err))
 				in.mu.Unlock()
 			}
+			over()
 			if slices.Contains(outageKinds, f.Kind) {
 				in.mu.Lock()
 				if f.Kind == RollBack && len(in.losses) > 0 {
@@ -76,6 +81,32 @@ func (in *Injector) Run(ctx context.Context, p Plan) {
 
 // Losses are the data that faults destroyed on purpose.
 func (in *Injector) Losses() []checker.Loss { return in.losses }
+
+// Disturbed is when faults kept relays from hearing of changes, or from knowing the time.
+func (in *Injector) Disturbed() []checker.Span { return in.spans }
+
+// DisturbedAt says whether one of them did so between two times.
+func (in *Injector) DisturbedAt(from, to int64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.ContainsFunc(in.spans, func(s checker.Span) bool { return s.From <= to && from <= s.To })
+}
+
+// disturb notes that a fault begins; what it returns, that it is over.
+func (in *Injector) disturb(k Kind, at int64) (over func()) {
+	if slices.Contains(harmless, k) {
+		return func() {}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	n := len(in.spans)
+	in.spans = append(in.spans, checker.Span{From: at, To: checker.Forever})
+	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.spans[n].To = in.Clock()
+	}
+}
 
 // Problems are promises that a fault saw broken itself.
 func (in *Injector) Problems() []string { return in.problems }
@@ -119,6 +150,13 @@ func (in *Injector) inflict(ctx context.Context, f Fault) error {
 		return in.stepDown(ctx, f)
 	case FullDisk, DiskErrors:
 		return in.disk(ctx, f)
+	case RevokeKey, RevokeCert, ExpireCert, RotateKey, SkewSender, Replay, Forge:
+		return in.Traffic.Credentials(ctx, f, func() error {
+			m := in.busy[f.Region]
+			m.Lock()
+			defer m.Unlock()
+			return in.killFor(ctx, in.Fleet.Processes("relay", f.Region), 0)
+		})
 	default:
 		m := in.busy[f.Region]
 		m.Lock()

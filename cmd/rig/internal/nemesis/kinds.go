@@ -42,7 +42,23 @@ const (
 	DiskErrors  Kind = "disk-errors"  // writes and syncs fail for a while
 	AgedOut     Kind = "aged-out"     // all events of a quiet tenant age out, then a cut, events, and the heal
 	StartOrders Kind = "start-orders" // both regions are stopped and started, the one For after the other
+
+	RevokeKey  Kind = "revoke-key"  // a key that is in use is revoked
+	RevokeCert Kind = "revoke-cert" // a client certificate
+	ExpireCert Kind = "expire-cert" // a client certificate runs out on an open connection
+	RotateKey  Kind = "rotate-key"  // a key that is in use is replaced, with a short grace period
+	SkewSender Kind = "skew-sender" // a producer's clock is Amount seconds off
+	Replay     Kind = "replay"      // captured requests are sent again, everywhere, before and after a restart of the relay
+	Forge      Kind = "forge"       // requests that nobody signed so
 )
+
+// credentialKinds strike what producers identify themselves with. They are drawn apart from the others, so that the
+// plans of a seed are the same as before there were any, and never with heavy faults: what a region knows of
+// credentials goes with its data.
+var credentialKinds = []Kind{RevokeKey, RevokeCert, ExpireCert, RotateKey, SkewSender, Replay, Forge}
+
+// harmless faults keep no relay from hearing of changes or from knowing the time.
+var harmless = append([]Kind{KillRelay, KillLedger, PauseLedger, HotTenant, StreamFull}, credentialKinds...)
 
 // detail is what a kind needs to be placed.
 type detail struct {
@@ -86,6 +102,14 @@ var kinds = map[Kind]detail{
 	FullDisk:   {weight: 3, least: 1000 * ms, most: 4000 * ms},
 	DiskErrors: {weight: 3, least: 500 * ms, most: 2000 * ms},
 	AgedOut:    {weight: 3, least: 500 * ms, most: 1000 * ms, link: true},
+
+	RevokeKey:  {weight: 4, least: 1000 * ms, most: 2000 * ms},
+	RevokeCert: {weight: 4, least: 1000 * ms, most: 2000 * ms},
+	ExpireCert: {weight: 3, least: 2000 * ms, most: 3000 * ms},
+	RotateKey:  {weight: 4, least: 1000 * ms, most: 2000 * ms},
+	SkewSender: {weight: 3, least: 1000 * ms, most: 2000 * ms, amounts: []int{-3600, -540, -310, -290, -60, 60, 290, 310, 540, 3600}},
+	Replay:     {weight: 5, least: 2500 * ms, most: 4000 * ms},
+	Forge:      {weight: 3, least: 500 * ms, most: 1500 * ms},
 }
 
 // Heavy faults destroy data or need a disk of their own: a plan holds at most one of them.
@@ -122,13 +146,32 @@ func pickHeavy(r *rand.Rand, s Settings) Kind {
 	return weighted(r, slices.DeleteFunc(slices.Clone(heavyKinds), func(k Kind) bool { return !allowed(s, k) }))
 }
 
+// credentials adds faults of credentials, to half of the plans that can have any.
+func (p *Plan) credentials(s Settings) {
+	r := rand.New(rand.NewPCG(p.Seed, 0x6b657973)) //nolint:gosec // repeatable on purpose
+	from := slices.DeleteFunc(slices.Clone(credentialKinds), func(k Kind) bool { return !allowed(s, k) })
+	if len(from) == 0 || r.IntN(100) < 50 && len(p.Faults) > 0 {
+		return
+	}
+	for range 1 + r.IntN(3) {
+		f := p.place(r, weighted(r, from))
+		f.At = time.Duration(r.Int64N(int64(s.Length / 2))).Round(10 * ms)
+		p.Faults = append(p.Faults, f)
+	}
+}
+
+// HasCredentials says whether the plan strikes credentials.
+func (p *Plan) HasCredentials() bool {
+	return slices.ContainsFunc(p.Faults, func(f Fault) bool { return slices.Contains(credentialKinds, f.Kind) })
+}
+
 // pickLight chooses one of the others that the topology can suffer.
 func (p *Plan) pickLight(r *rand.Rand, s Settings, heavy Kind) Kind {
 	_, three := p.three()
 	var from []Kind
 	for _, k := range Kinds() {
 		switch {
-		case slices.Contains(heavyKinds, k), !allowed(s, k):
+		case slices.Contains(heavyKinds, k), slices.Contains(credentialKinds, k), !allowed(s, k):
 		case slices.Contains(needThree, k) && !three:
 		case heavy != "" && slices.Contains(notWithHeavy, k):
 		default:

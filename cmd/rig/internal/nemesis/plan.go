@@ -104,6 +104,9 @@ func New(seed uint64, s Settings) Plan {
 			at += time.Duration(1+r.IntN(2)) * time.Second // a quiet period
 		}
 	}
+	if heavy == "" {
+		p.credentials(s)
+	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	return p
 }

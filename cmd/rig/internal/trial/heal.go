@@ -225,7 +225,10 @@ func (t *trial) effects(readers []*load.Reader) error {
 
 // history collects what the checker judges, every copy read anew from its beginning.
 func (t *trial) history(ctx context.Context) (*checker.History, error) {
-	h := &checker.History{Attempts: t.load.attempts(), Losses: t.inject.Losses(), Window: t.plan.Window, Regions: map[string][]string{}}
+	h := &checker.History{
+		Attempts: t.load.attempts(), Losses: t.inject.Losses(), Probes: t.load.senders.told(), Disturbed: t.inject.Disturbed(),
+		Window: t.plan.Window, Regions: map[string][]string{},
+	}
 	readers, err := t.readers()
 	defer func() {
 		for _, r := range readers {

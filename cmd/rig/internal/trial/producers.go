@@ -22,6 +22,7 @@ const (
 	hotTenant  = "globex" // little traffic, or as much as it can; some topics forward to the key's home
 	fullTenant = "brim"   // whose stream is small
 	agedTenant = "aged"   // whose events live for seconds
+	keysTenant = "vault"  // whose keys and certificates end
 )
 
 // agedFor is how long the events of the aged tenant live.
@@ -43,6 +44,11 @@ func tenants(p *nemesis.Plan) []fleet.Tenant {
 			Tenant: hotTenant, Default: "events", Rules: []accounts.Rule{{Type: "deposit.>", Topic: "money"}},
 			Topics: []accounts.Topic{topic("events", global, accounts.Local, keep), topic("money", global, accounts.Forward, keep)},
 		}},
+	}
+	if p.HasCredentials() {
+		out = append(out, fleet.Tenant{Name: keysTenant, Disk: "64MiB", Routes: accounts.Routes{
+			Tenant: keysTenant, Default: "events", Topics: []accounts.Topic{topic("events", global, accounts.Local, keep)},
+		}})
 	}
 	if has(p, nemesis.StreamFull) {
 		out = append(out, fleet.Tenant{Name: fullTenant, Disk: "8MiB", Routes: accounts.Routes{
@@ -77,10 +83,11 @@ type producers struct {
 	writers []*load.Writer
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	senders *senders
 }
 
 func newProducers(t *trial) (*producers, error) {
-	p := &producers{t: t, clients: map[string]map[string]*client.Client{}}
+	p := &producers{t: t, clients: map[string]map[string]*client.Client{}, senders: &senders{t: t}}
 	for _, tenant := range t.fleet.Tenants {
 		c, err := t.fleet.Producer(tenant.Name)
 		if err != nil {
@@ -157,6 +164,7 @@ func (p *producers) close() {
 	if p.cancel != nil {
 		p.stop()
 	}
+	p.senders.close()
 	for _, regions := range p.clients {
 		for c := range maps.Values(regions) {
 			c.Close()
@@ -169,7 +177,7 @@ func (p *producers) attempts() []checker.Attempt {
 	for _, w := range p.writers {
 		out = append(out, w.Attempts...)
 	}
-	return out
+	return append(out, p.senders.attempts...)
 }
 
 // Flood is nemesis.Traffic: the hot tenant as fast as it can.

@@ -44,6 +44,7 @@ type Result struct {
 	Healed   time.Duration // from the end of the last fault to equal sets in all regions
 	Outages  []Outage
 	Odd      map[string]int // answers that were no acknowledgements, by code
+	Probed   map[string]int // requests with credentials that end or are misused, by fault and answer
 	Crashes  map[string]int // processes that ended by themselves
 	Dir      string         // what is left to look at, when something is wrong
 }
@@ -123,6 +124,7 @@ func (t *trial) run(ctx context.Context) (*Result, error) {
 		equal = time.Now()
 	}
 	res.Healed = equal.Sub(healed)
+	t.load.senders.last(ctx)
 	h, err := t.history(ctx)
 	if err != nil {
 		return res, err
@@ -133,6 +135,7 @@ func (t *trial) run(ctx context.Context) (*Result, error) {
 		}
 	}
 	res.Verdict, res.Outages, res.Crashes = checker.Check(h), t.outages(), t.fleet.Crashes()
+	res.Probed = probed(h.Probes)
 	return res, ctx.Err()
 }
 
