@@ -179,6 +179,8 @@ func (c *Checker) trusted(client *Client) bool {
 }
 
 // VerifyConnection is for tls.Config: it runs on every handshake, resumed ones too, where the certificate hooks do not.
+// Of whom it is not known whether it is revoked gets a connection, on which Check refuses each request until it is known:
+// an alert about the certificate would tell a producer to give up.
 func (c *Checker) VerifyConnection(s tls.ConnectionState) error {
 	client, err := c.Client(&s)
 	if err != nil {
@@ -187,5 +189,8 @@ func (c *Checker) VerifyConnection(s tls.ConnectionState) error {
 	if client.ocsp != nil {
 		c.await(client)
 	}
-	return c.Check(client)
+	if err := c.Check(client); fault.KindOf(err) != fault.Unavailable {
+		return err
+	}
+	return nil
 }

@@ -139,6 +139,9 @@ func TestStaleLists(t *testing.T) {
 			if policy == Refuse && (fault.CodeOf(err) != CodeUnknown || fault.KindOf(err) != fault.Unavailable) || policy == Warn && err != nil {
 				t.Errorf("with a stale list: %v", err)
 			}
+			if err := r.VerifyConnection(r.partner.handshake(r.partner.client("acme", ""), nil)); err != nil {
+				t.Errorf("who is not known to be revoked gets an alert, as if it was: %v", err)
+			}
 			_ = r.Check(open)
 			if n := r.logs.FilterMessageSnippet("not known whether").Len(); n != map[Policy]int{Refuse: 0, Warn: 1}[policy] {
 				t.Errorf("told %d times", n)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/streams/event"
 )
 
@@ -200,5 +201,23 @@ func TestSendRate(t *testing.T) {
 	f.send(testEvents(11), "--rate", "50").expect(t, 0, "11 sent: 11 stored")
 	if took := time.Since(begin); took < 110*time.Millisecond { // the first five may go at once
 		t.Errorf("11 events at 50/s took %s", took)
+	}
+}
+
+func TestSendStopsAtACertificate(t *testing.T) {
+	f := newFakeRelay(t)
+	other, err := pki.NewAuthority("stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.issue(other, "theirs", pki.Spec{CommonName: "acme", Client: true, TTL: time.Hour})
+	begin := time.Now()
+	f.send(testEvents(3), "--timeout", "1m", "--cert", f.path("theirs.pem"), "--key", f.path("theirs-key.pem")).expect(t, 1,
+		"3 events not known to be stored", "\nweft send: the relay refuses the client certificate (tls: unknown certificate authority): it is revoked, has run out, or",
+		"`weft tenant cert issue`")
+	f.send(testEvents(3), "--timeout", "1m", "--ca", f.write("other.pem", other.CertPEM())).expect(t, 1,
+		"\nweft send: the relay's certificate cannot be verified: x509: certificate signed by unknown authority", "--ca")
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("took %s", took)
 	}
 }

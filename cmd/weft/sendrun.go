@@ -135,10 +135,20 @@ func (s *sender) send(ctx context.Context, chunk []inputLine) error {
 	if err == nil {
 		return nil
 	}
-	if fault.KindOf(err).Retryable() {
-		return errorWithHint(err, "send again once the relay answers: what is stored already counts as a duplicate")
+	return errorWithHint(err, sendHint(err))
+}
+
+// sendHint is what the user can do about events that were not sent.
+func sendHint(err error) string {
+	switch code := fault.CodeOf(err); {
+	case code == client.CodeClientCertificate:
+		return "it is revoked, has run out, or is not of an authority that this relay takes: issue another with `weft tenant cert issue`, or name it with --cert and --key"
+	case code == client.CodeRelayCertificate:
+		return "name the mesh's authority with --ca and the host as the relay's certificate does; look at the clock if it is expired or not yet valid"
+	case fault.KindOf(err).Retryable():
+		return "send again once the relay answers: what is stored already counts as a duplicate"
 	}
-	return err
+	return ""
 }
 
 func (s *sender) interrupted() error {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // attempt is the outcome of one request.
@@ -152,8 +153,12 @@ func (r *run) authorize(ctx context.Context, req *http.Request) error {
 	return nil
 }
 
-// unanswered notes a failure of the network: the events may be stored or not.
+// unanswered notes a failure of the network: the events may be stored or not. Over a certificate it is final.
 func (r *run) unanswered(ctx context.Context, open []int, err error) attempt {
+	if refusal := certificateRefusal(err); refusal != nil {
+		r.note(open, fault.CodeOf(refusal), err.Error())
+		return attempt{open: open, err: refusal}
+	}
 	r.note(open, "no_answer", err.Error())
 	if ctx.Err() != nil {
 		return attempt{open: open, err: r.givenUp(open, context.Cause(ctx).Error())}
