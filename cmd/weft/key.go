@@ -53,16 +53,16 @@ func (s *secretOut) check() error {
 	return nil
 }
 
-// write stores the secret and says where, for a person.
+// write stores the secret and says where it is, for a person.
 func (s *secretOut) write(cmd *cobra.Command, data string, k *hub.IssuedKey) (string, error) {
 	if k.Secret == "" {
-		return "not told: the producer keeps its private key", nil
+		return "its private key stays with the producer", nil
 	}
 	file := s.out
 	switch file {
 	case "-":
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), k.Secret)
-		return "standard output", err
+		return "secret on standard output", err
 	case "":
 		file = filepath.Join(data, app.KeyFile(k.Tenant, k.Kid))
 	}
@@ -73,7 +73,7 @@ func (s *secretOut) write(cmd *cobra.Command, data string, k *hub.IssuedKey) (st
 	if err != nil {
 		return "", errorWithHint(err, "the key "+k.Kid+" exists; revoke it if its secret is lost")
 	}
-	return file, nil
+	return "secret in " + file, nil
 }
 
 func newKeyAdd(a *adminFlags) *cobra.Command {
@@ -110,12 +110,12 @@ once with --active. A key id is never given twice.`,
 			if err := c.Do(cmd.Context(), "POST", "/v1/keys", spec, &k); err != nil {
 				return err
 			}
-			file, err := out.write(cmd, a.data, &k)
+			where, err := out.write(cmd, a.data, &k)
 			if err != nil {
 				return err
 			}
 			w := cmd.ErrOrStderr()
-			fmt.Fprintf(w, "key %s of %s/%s is %s, secret in %s\n", k.Kid, k.Tenant, k.Producer, k.State, file)
+			fmt.Fprintf(w, "key %s of %s/%s is %s, %s\n", k.Kid, k.Tenant, k.Producer, k.State, where)
 			printWaiting(w, k.Waiting, "does not know the key yet")
 			return nil
 		},

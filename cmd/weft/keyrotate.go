@@ -122,7 +122,7 @@ func (a *adminFlags) rotate(cmd *cobra.Command, call *rotateCall, kid string) er
 	if err := c.Do(cmd.Context(), "POST", "/v1/keys/"+url.PathEscape(kid)+"/rotate", call.spec, &k); err != nil {
 		return err
 	}
-	file, err := call.out.write(cmd, a.data, &k)
+	where, err := call.out.write(cmd, a.data, &k)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,11 @@ func (a *adminFlags) rotate(cmd *cobra.Command, call *rotateCall, kid string) er
 	if !call.spec.At.IsZero() {
 		when = "is active from " + call.spec.At.UTC().Format(time.RFC3339)
 	}
-	fmt.Fprintf(w, "key %s replaces %s and %s, secret in %s; bring it to %s/%s before the old key's grace period ends\n", k.Kid, kid, when, file, k.Tenant, k.Producer)
+	next := "bring it to"
+	if k.Secret == "" {
+		next = "tell its id to"
+	}
+	fmt.Fprintf(w, "key %s replaces %s and %s, %s; %s %s/%s before the old key's grace period ends\n", k.Kid, kid, when, where, next, k.Tenant, k.Producer)
 	printWaiting(w, k.Waiting, "does not know it yet")
 	if call.out.out == "" && call.spec.At.IsZero() && len(a.admin) == 0 {
 		switched, err := app.SwitchKey(a.data, k.Tenant, kid, k.Kid)
