@@ -70,6 +70,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	markUsageErrors(root)
+	refuseUnknownTopics(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -101,17 +102,43 @@ func markUsageErrors(cmd *cobra.Command) {
 	}
 }
 
+// refuseUnknownTopics makes `weft help` answer for a topic that does not exist as weft does for such a verb; cobra's own
+// ends with code 0.
+func refuseUnknownTopics(root *cobra.Command) {
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		panic("weft: cobra has no help command")
+	}
+	show := help.Run
+	help.Run, help.RunE = nil, func(cmd *cobra.Command, args []string) error {
+		topic, rest, err := root.Find(args)
+		if err != nil {
+			return &usageError{err}
+		}
+		if len(rest) > 0 {
+			return unknownCommand(topic, rest[0])
+		}
+		show(cmd, args)
+		return nil
+	}
+}
+
 func runGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
+	return unknownCommand(cmd, args[0])
+}
+
+// unknownCommand is the error of a verb that cmd does not have.
+func unknownCommand(cmd *cobra.Command, name string) error {
 	if cmd.SuggestionsMinimumDistance <= 0 {
 		cmd.SuggestionsMinimumDistance = 2
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usageErrorf("unknown command %q, did you mean %q?", args[0], near[0])
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return usageErrorf("unknown command %q, did you mean %q?", name, near[0])
 	}
-	return usageErrorf("unknown command %q", args[0])
+	return usageErrorf("unknown command %q", name)
 }
 
 // isUsage also knows the errors of flag groups and required flags, which cobra makes after all hooks.
