@@ -17,7 +17,7 @@ import (
 )
 
 // plants are the ways to damage a result; the checker must notice each.
-var plants = []string{"lose", "dup", "reorder", "diverge", "effect"}
+var plants = []string{"lose", "dup", "reorder", "diverge", "effect", "admit", "replay"}
 
 // tally adds up what trials found. It is safe for concurrent use.
 type tally struct {

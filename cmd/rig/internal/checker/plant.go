@@ -13,6 +13,8 @@ const (
 	PlantReorder = "reorder" // two events of one key and origin change places in one region
 	PlantDiverge = "diverge" // a replicated event goes from one region, or has another body there
 	PlantEffect  = "effect"  // a consumer group acts twice on one event
+	PlantAdmit   = "admit"   // a request was accepted whose credential had ended
+	PlantReplay  = "replay"  // a copy of a request was stored
 )
 
 // Plants are all kinds of damage, each with the kind of finding that it must lead to.
@@ -20,6 +22,7 @@ func Plants() map[string]string {
 	return map[string]string{
 		PlantLose: KindLost, PlantDup: KindDuplicated, PlantReorder: KindReordered,
 		PlantDiverge: KindDiverged, PlantEffect: KindDoubleEffect,
+		PlantAdmit: KindAdmitted, PlantReplay: KindReplayed,
 	}
 }
 
@@ -40,6 +43,8 @@ func Plant(h *History, kind string, seed uint64) error {
 		done = p.diverge()
 	case PlantEffect:
 		done = p.effect()
+	case PlantAdmit, PlantReplay:
+		done = p.accept(kind == PlantReplay)
 	default:
 		return fmt.Errorf("plant: no kind %q", kind)
 	}
@@ -241,4 +246,21 @@ func (p *planter) effect() bool {
 	behind := at.i + 1 + p.dice.IntN(len(at.l.Effects)-at.i)
 	at.l.Effects = slices.Insert(at.l.Effects, behind, at.l.Effects[at.i])
 	return true
+}
+
+// accept turns the refusal of a copy, or of what its credential did not open any more, into its opposite.
+func (p *planter) accept(copies bool) bool {
+	j := &judge{h: p.h}
+	var found []*Probe
+	for i := range p.h.Probes {
+		one := &p.h.Probes[i]
+		if one.Answer == Barred && !one.Calm && one.Copy == copies && (copies || one.At > j.barredFrom(one.BadFrom)) {
+			found = append(found, one)
+		}
+	}
+	one, ok := pick(p.dice, found)
+	if ok {
+		one.Answer = Accepted
+	}
+	return ok
 }

@@ -11,7 +11,7 @@ func TestPlantIsFound(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			seen := map[[2]int]bool{} // whether other kinds show too
 			for seed := range uint64(60) {
-				h := generate(random(seed/4), 2, 40)
+				h := withProbes(generate(random(seed/4), 2, 40))
 				if err := Plant(h, kind, seed); err != nil {
 					t.Fatal(err)
 				}
@@ -28,9 +28,21 @@ func TestPlantIsFound(t *testing.T) {
 	}
 }
 
+// withProbes adds what relays said to requests with credentials that had ended and to copies, or the first of them.
+func withProbes(h *History, n ...int) *History {
+	h.Probes = []Probe{
+		{Fault: "revoke-key", At: 5 * second, Answer: Barred, BadFrom: 1}, {Fault: "forge", At: 1, Answer: Barred},
+		{Fault: "replay", At: 2, Answer: Barred, BadFrom: Forever, Copy: true}, {Fault: "revoke-key", At: 1, Answer: Accepted, BadFrom: 1},
+	}
+	if len(n) > 0 {
+		h.Probes = h.Probes[:n[0]]
+	}
+	return h
+}
+
 func TestPlantIsSeeded(t *testing.T) {
 	for kind := range Plants() {
-		a, b := generate(random(3), 2, 40), generate(random(3), 2, 40)
+		a, b := withProbes(generate(random(3), 2, 40)), withProbes(generate(random(3), 2, 40))
 		if err := Plant(a, kind, 5); err != nil {
 			t.Fatal(err)
 		}
@@ -62,8 +74,12 @@ func TestPlantNeedsSomethingToDamage(t *testing.T) {
 		"diverge: one region": {PlantDiverge, func() *History {
 			return run(as{sent("a")}, one, nil, func(h *History) { h.Regions["t"] = []string{"eu"} })
 		}},
-		"effect: none": {PlantEffect, func() *History { return run(as{sent("a")}, one, one, ledger("eu", "g")) }},
-		"no such kind": {"burn", func() *History { return run(as{sent("a")}, one, one) }},
+		"admit: good until later": {PlantAdmit, func() *History {
+			return run(as{sent("a")}, one, one, func(h *History) { h.Probes = []Probe{{At: 5, Answer: Barred, BadFrom: 4}} })
+		}},
+		"replay: no copy": {PlantReplay, func() *History { return withProbes(run(as{sent("a")}, one, one), 1) }},
+		"effect: none":    {PlantEffect, func() *History { return run(as{sent("a")}, one, one, ledger("eu", "g")) }},
+		"no such kind":    {"burn", func() *History { return run(as{sent("a")}, one, one) }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -108,7 +108,7 @@ func TestMutationsAreNamed(t *testing.T) {
 			found := 0
 			rapid.Check(t, func(t *rapid.T) {
 				draw := drawer(t)
-				h := generate(draw, 1+draw(2), 2+draw(30))
+				h := withProbes(generate(draw, 1+draw(2), 2+draw(30)))
 				if !mutate(h, draw) {
 					return
 				}
