@@ -36,6 +36,7 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	mux.Handle("POST /v1/open", a.handle("hub.open", a.waive))
 	a.keyRoutes(mux)
 	a.schemaRoutes(mux)
+	a.flagRoutes(mux)
 	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
 	a.registerCertificates(mux)
 	a.server = &http.Server{

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/flag"
 	"github.com/weft-mesh/weft/accounts/keyring"
 )
 
@@ -24,6 +25,7 @@ const (
 	// KindCertificate has the id that Certificate.ID says.
 	KindCertificate Kind = "certificate"
 	KindSchema      Kind = "schema" // id: tenant.subject.version
+	KindFlag        Kind = "flag"   // id: tenant.name
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -84,6 +86,8 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Certificates[r.ID] = v
 	case *accounts.Schema:
 		s.Schemas[r.ID] = v.Beside(s.Schemas[r.ID])
+	case *flag.Flag:
+		s.Flags[r.ID] = v
 	}
 	return Won, nil
 }
@@ -151,6 +155,9 @@ func decode(r *Record) (any, error) {
 	case KindSchema:
 		c := new(accounts.Schema)
 		v, name = c, func() string { return c.ID() }
+	case KindFlag:
+		f := new(flag.Flag)
+		v, name = f, func() string { return flag.ID(f.Tenant, f.Name) }
 	default:
 		return nil, fmt.Errorf("%w %q", errUnknownKind, r.Kind)
 	}

@@ -1,4 +1,4 @@
-// Package control is weft's control state: tenants, keys, certificates, schemas, routes and regions as records in the CONTROL
+// Package control is weft's control state: tenants, keys, certificates, schemas, flags, routes and regions as records in the CONTROL
 // stream, written in any region, replicated like events, and folded into memory by every process.
 //
 // Hubs write and read it, relays read it. A Log follows the stream of its own region and publishes
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/flag"
 	"github.com/weft-mesh/weft/accounts/keyring"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -27,6 +28,7 @@ type State struct {
 	// Certificates are the tenants' client certificates by Certificate.ID, for keepCertificates after they ran out.
 	Certificates map[string]*accounts.Certificate
 	Schemas      map[string]*accounts.Schema // by accounts.SchemaID, of removed tenants too
+	Flags        map[string]*flag.Flag       // by flag.ID
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -42,6 +44,7 @@ func NewState() *State {
 
 		Certificates: map[string]*accounts.Certificate{},
 		Schemas:      map[string]*accounts.Schema{},
+		Flags:        map[string]*flag.Flag{},
 
 		clocks: map[string]stamp{},
 	}
@@ -52,7 +55,7 @@ func (s *State) clone() *State {
 	return &State{
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
 		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates),
-		Schemas: maps.Clone(s.Schemas), clocks: maps.Clone(s.clocks),
+		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -120,6 +123,21 @@ func (s *State) TenantSchemas(tenant, subject string) []*accounts.Schema {
 	return out
 }
 
+// Flag is a tenant's flag, nil where it was never set: that one is off for all.
+func (s *State) Flag(tenant, name string) *flag.Flag { return s.Flags[flag.ID(tenant, name)] }
+
+// TenantFlags lists a tenant's flags by name.
+func (s *State) TenantFlags(tenant string) []*flag.Flag {
+	out := []*flag.Flag{}
+	for _, f := range s.Flags {
+		if f.Tenant == tenant {
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b *flag.Flag) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
 // keepCertificates is how long a certificate that ran out stays in the state: it is refused for its age then.
 const keepCertificates = 7 * 24 * time.Hour
 
@@ -167,6 +185,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			w.Value = s.Certificates[id]
 		case KindSchema:
 			w.Value = s.Schemas[id]
+		case KindFlag:
+			w.Value = s.Flags[id]
 		}
 		out = append(out, w)
 	}

@@ -52,7 +52,7 @@ func newRootCommand() *cobra.Command {
 		&cobra.Group{ID: groupAdmin, Title: "Look after it:"})
 	addVerbs(root, groupRun, newUpCommand(), newInitCommand(), newHubCommand(), newRelayCommand())
 	addVerbs(root, groupUse, newSendCommand(), newTailCommand(), newRejectCommand(), newBenchCommand())
-	addVerbs(root, groupAdmin, newTenantCommand(), newKeyCommand(), newSchemaCommand(), newKMSCommand(), newStreamCommand(), newPlanCommand(), newConfigCommand())
+	addVerbs(root, groupAdmin, newTenantCommand(), newKeyCommand(), newSchemaCommand(), newFlagCommand(), newKMSCommand(), newStreamCommand(), newPlanCommand(), newConfigCommand())
 	addVerbs(root, "", newVersionCommand())
 	return root
 }
