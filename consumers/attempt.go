@@ -75,7 +75,7 @@ func (s *Subscription) fail(b *backlog, it *item, err error) (givenUp bool) {
 	}
 	f.err, f.last = err, now
 	d := s.opts.Retry.Decide(err, f.calls, f.counted, jitter)
-	f.givenUp = d.GiveUp && s.opts.Park != nil
+	f.givenUp = d.GiveUp
 
 	fields := []zap.Field{zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence), zap.Error(err),
 		zap.Stringer("class", d.Class), zap.Int("attempt", it.m.Attempt), zap.Bool("given_up", f.givenUp)}

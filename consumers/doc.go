@@ -18,8 +18,8 @@
 // are handled at the same time; with one worker, the default, all of them in the order of the stream.
 //
 // An event that the handler fails on rests, and what comes later of its key waits behind it; other keys
-// go on. How long it rests, and when it is given up and handed to Options.Park, is Options.Retry's to
-// say. Attempts are failed calls, never deliveries: a consumer that is restarted gives nothing up for it.
+// go on. How long it rests, and when it is given up and put into the tenant's stream DLQ (or where
+// Options.Park says), is Options.Retry's to say. Attempts are failed calls, never deliveries: a consumer that is restarted gives nothing up for it.
 // What rests is kept alive at the server and counts as fetched, so when as many events wait as Options.Batch
 // allows, nothing more is fetched until one of them is handled or parked.
 //

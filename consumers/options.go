@@ -44,9 +44,9 @@ type Options struct {
 	Key func(*Message) string
 	// Retry is how events that the handler fails on are tried again.
 	Retry retry.Policy
-	// Park puts away an event that the policy gives up, for example to where a person looks at it. After it returned
-	// nil the event is acknowledged; with an error it is called again later, and the handler is not. Without Park
-	// nothing is given up: every event is tried until it is handled.
+	// Park puts away an event that the policy gives up. After it returned nil the event is acknowledged; with an error
+	// it is called again later, and the handler is not. Default: into the tenant's stream DLQ of the region. Elsewhere
+	// than in a mesh there is none: set Park there, or Retry.Attempts to a negative number and return no permanent error.
 	Park func(context.Context, *Parked) error
 
 	Logger     *zap.Logger           // default: none

@@ -38,6 +38,7 @@ type Subscription struct {
 	ran  atomic.Bool
 
 	metrics *metrics
+	region  atomic.Pointer[string] // once it was asked for
 
 	durable jetstream.Consumer // as last bound; Subscribe's, then Run's reader's
 
@@ -58,6 +59,9 @@ func Subscribe(ctx context.Context, opts Options) (*Subscription, error) {
 		nc:        opts.Conn,
 		metrics:   newMetrics(opts.Durable),
 		goneAfter: 10 * time.Second,
+	}
+	if s.opts.Park == nil {
+		s.opts.Park = s.deadLetter
 	}
 	if s.nc == nil {
 		if err := s.connect(ctx); err != nil {

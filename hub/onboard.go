@@ -146,8 +146,8 @@ func (h *Hub) checkCapacity(spec *TenantSpec) error {
 	return nil
 }
 
-// tenantStreams is how many streams a tenant has in each region: EVENTS and REJECTS.
-const tenantStreams = 2
+// tenantStreams is how many streams a tenant has in each region: EVENTS, REJECTS and DLQ.
+const tenantStreams = 3
 
 // newAccount makes the tenant's record and the seed that signs its account's users.
 func (h *Hub) newAccount(ctx context.Context, spec TenantSpec) (*accounts.Tenant, keyring.Secret, error) {

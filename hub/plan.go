@@ -60,7 +60,7 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 			continue
 		}
 		found = true
-		if err := run(t.Name, ten.openSession(), h.eventsConfig(t), h.rejectsConfig(t)); err != nil {
+		if err := run(t.Name, ten.openSession(), h.eventsConfig(t), h.rejectsConfig(t), h.deadLettersConfig(t)); err != nil {
 			return nil, err
 		}
 	}

@@ -9,29 +9,43 @@ import (
 	"github.com/weft-mesh/weft/streams"
 )
 
-// makeRejects makes the tenant's log of refusals, where it is not there yet.
-func (h *Hub) makeRejects(ctx context.Context, t *tenancy) error {
-	if t.rejects || !h.leads() {
+// makeLogs makes the tenant's streams of refusals and of dead letters, where they are not there yet.
+func (h *Hub) makeLogs(ctx context.Context, t *tenancy) error {
+	if t.logs || !h.leads() {
 		return nil
 	}
 	h.edit.Lock()
 	defer h.edit.Unlock()
-	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{h.rejectsConfig(t.tenant)}); err != nil {
+	if _, err := streams.Apply(ctx, t.openSession().js, []jetstream.StreamConfig{h.rejectsConfig(t.tenant), h.deadLettersConfig(t.tenant)}); err != nil {
 		return err
 	}
-	t.rejects = true
+	t.logs = true
 	return nil
 }
 
-// rejectsShare of a small account's disk is the most that its log of refusals takes: a twentieth. EVENTS leaves it
-// a fifth.
-const rejectsShare = 20
+// Of a small account's disk its log of refusals takes a twentieth at most, and its dead letters a tenth. EVENTS leaves
+// them a fifth.
+const (
+	rejectsShare     = 20
+	deadLettersShare = 10
+)
 
 func (h *Hub) rejectsConfig(t *accounts.Tenant) jetstream.StreamConfig {
-	replicas := h.opts.replicas()
-	size := int64(streams.RejectsBytes)
+	return streams.RejectsConfig(streams.RejectsSpec{
+		Region: h.Origin().Region, Replicas: h.opts.replicas(), MaxBytes: h.share(t, streams.RejectsBytes, rejectsShare),
+	})
+}
+
+func (h *Hub) deadLettersConfig(t *accounts.Tenant) jetstream.StreamConfig {
+	return streams.DeadLettersConfig(streams.DeadLettersSpec{
+		Region: h.Origin().Region, Replicas: h.opts.replicas(), MaxBytes: h.share(t, streams.DeadLettersBytes, deadLettersShare),
+	})
+}
+
+// share is the size of a stream that takes at most one part in so many of the account's disk.
+func (h *Hub) share(t *accounts.Tenant, size, parts int64) int64 {
 	if disk := t.Limits.DiskBytes; disk > 0 {
-		size = min(size, max(disk/int64(replicas)/rejectsShare, 1<<20))
+		return min(size, max(disk/int64(h.opts.replicas())/parts, 1<<20))
 	}
-	return streams.RejectsConfig(streams.RejectsSpec{Region: h.Origin().Region, Replicas: replicas, MaxBytes: size})
+	return size
 }

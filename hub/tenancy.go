@@ -27,7 +27,7 @@ type tenancy struct {
 	links   *linkSet
 	live    atomic.Pointer[session]
 	stream  bool          // EVENTS exists here
-	rejects bool          // REJECTS exists here; of the reconcile loop alone
+	logs    bool          // REJECTS and DLQ exist here; of the reconcile loop alone
 	maxAge  time.Duration // of EVENTS as it was applied last; routes may change it
 	problem string        // why the tenant is not ready here, or ""
 	watch   watched
@@ -161,7 +161,7 @@ func (h *Hub) setLinks() error {
 func (h *Hub) settle(ctx context.Context, t *tenancy) {
 	err := h.makeStream(ctx, t)
 	if err == nil {
-		err = h.makeRejects(ctx, t)
+		err = h.makeLogs(ctx, t)
 	}
 	problem := ""
 	if err != nil {

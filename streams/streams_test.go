@@ -60,6 +60,17 @@ func TestControlConfig(t *testing.T) {
 	}
 }
 
+func TestDeadLettersConfig(t *testing.T) {
+	c := streams.DeadLettersConfig(streams.DeadLettersSpec{Region: "eu", Replicas: 3})
+	if c.Name != "DLQ" || !reflect.DeepEqual(c.Subjects, []string{"dlq.eu.>"}) || c.Discard != jetstream.DiscardNew || c.Replicas != 3 ||
+		c.MaxBytes != 256<<20 || c.MaxAge != 0 || c.MaxMsgs > 0 || c.DenyDelete || len(c.Sources) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if c := streams.DeadLettersConfig(streams.DeadLettersSpec{Region: "eu", MaxBytes: 1 << 20}); c.MaxBytes != 1<<20 {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestRejectsConfig(t *testing.T) {
 	c := streams.RejectsConfig(streams.RejectsSpec{Region: "eu", Replicas: 3})
 	if c.Name != "REJECTS" || !reflect.DeepEqual(c.Subjects, []string{"rej.eu.>"}) || c.Discard != jetstream.DiscardOld || c.Replicas != 3 ||

@@ -23,5 +23,6 @@ func ExampleConsumer() {
 	// publish   $JS.API.CONSUMER.CREATE.EVENTS.crm.evt.*.*.*.bets.>
 	// publish   $JS.ACK.EVENTS.crm.>
 	// publish   $JS.ACK.*.*.EVENTS.crm.>
+	// publish   dlq.*.*.*.crm
 	// subscribe _INBOX.crm.>
 }

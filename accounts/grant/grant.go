@@ -35,7 +35,7 @@ type Permissions struct {
 const localAPI = "$JS.API."
 
 // Owner is a tenant's owner: creates, inspects and consumes any durable on EVENTS, reads single messages and
-// the log of refusals, publishes no event and changes no stream.
+// the log of refusals and the dead letters, discards and parks dead letters, publishes no event and changes no stream.
 func Owner() Permissions {
 	const s = subject.EventsStream
 	return Permissions{
@@ -46,15 +46,17 @@ func Owner() Permissions {
 			api("CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
 			api("CONSUMER.PAUSE."+s+".*", "CONSUMER.UNPIN."+s+".*", "CONSUMER.RESET."+s+".*"),
 			acks(s, "*"),
-			rejectsReader(),
+			[]string{subject.DeadLettersBy("*")},
+			logReader(subject.RejectsStream),
+			logReader(subject.DeadLettersStream),
+			api("STREAM.MSG.DELETE."+subject.DeadLettersStream),
 		),
 		Subscribe: []string{"_INBOX.>", "_INB.>"},
 	}
 }
 
-// rejectsReader reads the log of refusals through consumers of its own.
-func rejectsReader() []string {
-	const s = subject.RejectsStream
+// logReader reads a tenant's log through consumers of its own.
+func logReader(s string) []string {
 	return slices.Concat(
 		api("STREAM.INFO."+s, "STREAM.MSG.GET."+s, "DIRECT.GET."+s, "DIRECT.GET."+s+".>"),
 		api("CONSUMER.CREATE."+s+".>", "CONSUMER.INFO."+s+".*", "CONSUMER.DELETE."+s+".*", "CONSUMER.MSG.NEXT."+s+".*"),
@@ -97,7 +99,7 @@ func ControlReader(region string) Permissions {
 }
 
 // Consumer is a consumer bound to its durables and topics: creates, inspects and pulls those durables, each
-// with exactly one of the topics as its filter, and reads no message otherwise. Any event type below the
+// with exactly one of the topics as its filter, parks what they give up, and reads no message otherwise. Any event type below the
 // topic may be filtered for.
 //
 // A durable that is not ValidID and a topic that is not valid are left out: they would widen the list.
@@ -118,6 +120,7 @@ func Consumer(durables, topics []string) Permissions {
 			}
 		}
 		p.Publish = append(p.Publish, acks(s, d)...)
+		p.Publish = append(p.Publish, subject.DeadLettersBy(d))
 		p.Subscribe = append(p.Subscribe, ConsumerInbox(d)+".>")
 	}
 	return p

@@ -214,6 +214,12 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"$JS.API.CONSUMER.CREATE.REJECTS.x.rej.*.*.syntax", []string{"owner", "service"}},
 		{"$JS.API.STREAM.PURGE.REJECTS", []string{"service"}},
 		{"$JS.API.STREAM.MSG.DELETE.REJECTS", []string{"service"}},
+		{"$JS.API.STREAM.MSG.DELETE.DLQ", []string{"owner", "service"}},
+		{"$JS.API.STREAM.PURGE.DLQ", []string{"service"}},
+		{"$JS.API.STREAM.MSG.GET.DLQ", []string{"owner", "service"}},
+		{"$JS.API.CONSUMER.CREATE.DLQ.x.dlq.*.panic.*.*", []string{"owner", "service"}},
+		{"dlq.eu.panic.bets.crm", []string{"consumer", "owner"}},
+		{"dlq.eu.panic.bets.other", []string{"owner"}},
 		{"rej.eu.signature.signature_invalid", []string{"relay"}},
 		{"rej.us.signature.signature_invalid", nil}, // no relay speaks for another region
 		{"_INB.eu.relay-1.x", []string{"service"}},

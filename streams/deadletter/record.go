@@ -1,7 +1,7 @@
-// Package deadletter is what is recorded of something that the mesh did not take: why, by whom and when, and
-// never its content.
+// Package deadletter is what is recorded of something that did not get where it was meant to: why, by whom and when.
 //
-// Relays write a Record for each refusal into the tenant's stream REJECTS, the command line reads them. The
+// Relays write a Record for each refusal into the tenant's stream REJECTS, never with its content. Consumers put an
+// event that they give up into the tenant's stream DLQ, with a Letter. The command line reads both. The
 // table of reasons holds every code that a relay answers with. Everything here is pure and safe for concurrent
 // use.
 package deadletter

@@ -39,6 +39,8 @@ const (
 	DerivedFrom = "Weft-Derived-From"
 	// Repaired marks a copy that a region took from another one because its own was lost; see Repair.
 	Repaired = "Weft-Repaired"
+	// DeadLetter says of an event in the dead letters why it is there: JSON, see package deadletter.
+	DeadLetter = "Weft-Dead-Letter"
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )

@@ -13,10 +13,11 @@ import (
 
 // Streams that every account of their kind has, one in each region, under the same name.
 const (
-	EventsStream  = "EVENTS"  // in tenant accounts
-	RejectsStream = "REJECTS" // in tenant accounts
-	ControlStream = "CONTROL" // in the CONTROL account
-	GuardStream   = "GUARD"   // in the CONTROL account
+	EventsStream      = "EVENTS"  // in tenant accounts
+	RejectsStream     = "REJECTS" // in tenant accounts
+	DeadLettersStream = "DLQ"     // in tenant accounts
+	ControlStream     = "CONTROL" // in the CONTROL account
+	GuardStream       = "GUARD"   // in the CONTROL account
 )
 
 // MaxPartition is the largest partition number: keys are spread over 64.

@@ -1,0 +1,85 @@
+package deadletter
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Letter is what is recorded of an event that a consumer gave up. It stands in a header of the event itself, whose
+// bytes and headers stay what they were.
+type Letter struct {
+	Cause    string    `json:"cause"`    // class of the last failure: failure, delayed, permanent or panic
+	Consumer string    `json:"consumer"` // its durable
+	Region   string    `json:"region"`   // where the consumer read the event
+	ParkedAt time.Time `json:"parked_at"`
+
+	Attempts   int       `json:"attempts"` // failed calls of the process that gave it up
+	FirstAt    time.Time `json:"first_at"`
+	FirstError string    `json:"first_error"`
+	LastAt     time.Time `json:"last_at"`
+	LastError  string    `json:"last_error"`
+
+	EventID   string `json:"event_id"`
+	Subject   string `json:"subject"`    // of the event as its origin stored it
+	Origin    string `json:"origin"`     // region and epoch that accepted the event
+	OriginSeq uint64 `json:"origin_seq"` // in the origin's EVENTS
+	TraceID   string `json:"trace_id,omitempty"`
+}
+
+// Message is the letter as it is stored: the event's bytes, its headers without those that are the server's, and the
+// letter. A second Message of the same giving up is stored once.
+func (l *Letter) Message(original nats.Header, raw []byte) (*nats.Msg, error) {
+	event, err := subject.Parse(l.Subject)
+	if err != nil {
+		return nil, err
+	}
+	c := *l
+	c.FirstError, c.LastError = short(c.FirstError), short(c.LastError)
+	c.ParkedAt, c.FirstAt, c.LastAt = c.ParkedAt.UTC(), c.FirstAt.UTC(), c.LastAt.UTC()
+	text, err := json.Marshal(&c)
+	if err != nil {
+		return nil, err
+	}
+	msg := nats.NewMsg(subject.DeadLetter{Region: l.Region, Cause: l.Cause, Topic: event.Topic, Durable: l.Consumer}.String())
+	for name, values := range original {
+		if !strings.HasPrefix(strings.ToLower(name), "nats-") {
+			msg.Header[name] = values
+		}
+	}
+	// Of this giving up, and not of the event: one that is given up again later is another letter.
+	msg.Header.Set(header.MsgID, strings.Join([]string{l.Consumer, l.Origin, strconv.FormatUint(l.OriginSeq, 10), strconv.FormatInt(l.FirstAt.UnixNano(), 36)}, "."))
+	msg.Header.Set(header.DeadLetter, string(text))
+	msg.Data = raw
+	return msg, nil
+}
+
+// LetterOf reads the letter of a stored message.
+func LetterOf(h nats.Header) (*Letter, error) {
+	l := &Letter{}
+	if err := json.Unmarshal([]byte(h.Get(header.DeadLetter)), l); err != nil {
+		return nil, &fault.Error{Op: "deadletter.letter", Kind: fault.Invalid, Code: "invalid_letter", Detail: "not a dead letter", Err: err}
+	}
+	return l, nil
+}
+
+// short bounds the text of an error, which stands in a header.
+func short(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= maxDetail {
+		return s
+	}
+	n := maxDetail
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
