@@ -38,6 +38,7 @@ type backlog struct {
 	by      map[uint64]*item // by stream sequence: everything that is not settled
 	lanes   map[string]*lane
 	resting lanes
+	last    jetstream.Msg // settled last; nil before the first
 }
 
 func newBacklog(workers int, keyOf func(*Message) string) *backlog {
@@ -143,6 +144,7 @@ func (b *backlog) settle(it *item) jetstream.Msg {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.by, it.m.Sequence)
+	b.last = it.msg
 	return it.msg
 }
 

@@ -1,7 +1,9 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,32 +139,64 @@ func shortestAckWait(c *jetstream.ConsumerConfig) time.Duration {
 
 // giveBack returns what was fetched and not handled, in order, so that the next Run (here or in
 // another process) goes on where this one stopped instead of after AckWait; then it makes sure that
-// the server has every answer.
+// every answer counts.
 func (s *Subscription) giveBack(b *backlog) {
+	if last := b.last; last != nil {
+		s.fence(last)
+	}
 	left := b.unsettled()
-	if len(left) > 0 {
-		s.forgetPull()
+	if len(left) == 0 {
+		return
+	}
+	if s.fetchUndelivered(b, left[0].msg, len(left)) {
+		left = append(left, b.unsettled()...)
+		slices.SortFunc(left, func(x, y *item) int { return cmp.Compare(x.m.Sequence, y.m.Sequence) })
 	}
 	for _, it := range left {
 		if err := it.msg.Nak(); err != nil {
 			s.log.Warn("event not given back, it will come again", zap.Uint64("sequence", it.m.Sequence), zap.Error(err))
 		}
 	}
-	if err := s.nc.FlushTimeout(s.opts.APITimeout); err != nil {
+	s.fence(left[len(left)-1].msg)
+}
+
+// fence returns when the server has acted on every answer given before, and knows which deliveries did not
+// arrive. It has queues for both, so that answers reached it does not help: who subscribes in that moment gets
+// what was not fetched before what is given back. Word of progress takes the same queues, is answered, and
+// changes nothing about a settled event.
+func (s *Subscription) fence(m jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
+	defer cancel()
+	if _, err := s.nc.RequestWithContext(ctx, m.Reply(), []byte("+WPI")); err != nil {
 		s.log.Warn("answers may not have reached the server, some events may come again", zap.Error(err))
 	}
 }
 
-// forgetPull makes the server drop our last pull request, which it keeps although nobody listens any
-// more: it would take the first event given back for that request, notice, and put the event behind all
-// the others. Being asked about the durable is when the server looks for such requests. A failure
-// costs no more than that order.
-func (s *Subscription) forgetPull() {
+// fetchUndelivered takes in what the server sent to our last pull request after we had stopped listening: it
+// would be delivered before what is given back. Being asked about the durable is also when the server drops
+// that request, for which it would otherwise take the first event given back, notice, and put it behind all the
+// others. A failure costs no more than the order.
+func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) bool {
+	s.fence(m)
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
 	defer cancel()
-	if _, err := s.durable.Info(ctx); err != nil {
+	info, err := s.durable.Info(ctx)
+	if err != nil {
 		s.log.Debug("durable not inspected", zap.Error(err))
+		return false
 	}
+	if info.NumAckPending <= have {
+		return false
+	}
+	more, err := s.durable.FetchNoWait(info.NumAckPending - have)
+	if err != nil {
+		s.log.Debug("undelivered events not fetched", zap.Error(err))
+		return false
+	}
+	for msg := range more.Messages() {
+		s.accept(b, msg)
+	}
+	return true
 }
 
 // accept puts a delivery into the backlog. What is no event is taken out of the durable for good:
