@@ -119,6 +119,7 @@ func diskRows(r *capacity.Result) []planRow {
 		{"an event", fmt.Sprintf("%s B with headers, %s B as a copy, uncompressed", count(d.EventBytes), count(d.CopyBytes))},
 		{"each server", fmt.Sprintf("%s, growing by %s a day until events are %s old", bytesText(d.ServerBytes), bytesText(d.GrowthPerDay), r.Workload.Retention)},
 		{"each region", fmt.Sprintf("%s (%s in the mesh)", bytesText(d.RegionBytes), bytesText(d.MeshBytes))},
+		{"beside events", fmt.Sprintf("%s of requests on each server, and %s of refusals at most", bytesText(d.GuardBytes), bytesText(d.RejectsBytes))},
 		{"limit of a tenant", fmt.Sprintf("%s in each region, all replicas counted", bytesText(d.TenantBytes))},
 		{"writes of a server", fmt.Sprintf("%s/s at the peak, %s fsyncs/s", bytesText(d.WriteBytesPerS), count(d.FsyncsPerSecond))},
 	}

@@ -88,6 +88,8 @@ type Disk struct {
 	RegionBytes     int64 `json:"region_bytes"`
 	MeshBytes       int64 `json:"mesh_bytes"`
 	GrowthPerDay    int64 `json:"growth_bytes_per_day_server"` // until the retention is reached
+	GuardBytes      int64 `json:"guard_bytes_server"`          // the journal of requests, of all regions
+	RejectsBytes    int64 `json:"rejects_bytes_server"`        // refusals of all tenants, at most
 	TenantBytes     int64 `json:"tenant_limit_bytes_region"`   // of one tenant, all replicas counted: its --disk
 	WriteBytesPerS  int64 `json:"write_bytes_per_s_server"`    // at the peak, with the Raft log
 	FsyncsPerSecond int64 `json:"fsyncs_per_s_server"`

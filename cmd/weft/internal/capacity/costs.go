@@ -49,6 +49,8 @@ type ByteCosts struct {
 	Copied    Cost // more than that in a copy from another region
 	Wire      Cost // beside the body, over a link
 	Transport Cost // share of TLS, TCP and IP on top of everything sent
+	Guard     Cost // of the journal, for each request
+	Rejects   Cost // of a tenant's refusals, at most
 	RaftLog   Cost // kept by each replicated stream on each server
 	WriteOne  Cost // written to disk for each byte stored, one server
 	WriteRaft Cost // the same on each of three servers
@@ -91,7 +93,11 @@ type Policy struct {
 	BucketWidth Cost // seconds; repair_bucket
 	IndexShare  Cost // of the time that a reader of repair indexes
 	IndexCores  Cost // readers for each core
-	Control     Cost // accounts and streams beside the tenants', in each region
+	Control     Cost // accounts, each with one stream, beside the tenants', in each region
+
+	TenantStreams Cost // of each tenant, in each region
+	Guard         Cost // streams of requests, in each region
+	GuardAge      Cost // seconds
 }
 
 // Where figures come from: benchmarks by name, of this package where no other is named. deploy/docs/capacity.md has the commands.
@@ -130,6 +136,8 @@ func byteCosts() ByteCosts {
 		Copied:    Cost{97, "B", Measured, "828 less 731 B: " + bySource},
 		Wire:      Cost{412, "B", Measured, "816 B sent of 404 B, compression off, without TLS: " + bySource},
 		Transport: Cost{0.06, "share", Assumed, "headers of TLS records, TCP and IP at full segments"},
+		Guard:     Cost{190, "B", Derived, "a request in a group of its own: 51 B with a tenant of 8 characters, 40 B of subject and framing, and the 97 B of a copy; 16 B in a group of hundreds"},
+		Rejects:   Cost{streams.RejectsBytes, "B", Fixed, "what a tenant's REJECTS holds, when it is full"},
 		RaftLog:   Cost{8e6, "B", Derived, "806 less 731 B on disk for each of 100,000 events on each of three servers: " + byStore},
 		WriteOne:  Cost{1.12, "B per B", Measured, "817 of 731 B; blocks are written again when they are compressed: " + byStore},
 		WriteRaft: Cost{2.05, "B per B", Measured, "1,500 of 731 B: " + byStore},
@@ -176,6 +184,10 @@ func policy() Policy {
 		IndexShare:  Cost{0.5, "share", Fixed, "half of the time is left to others while it is behind (ADR 5); how long it takes is assumed to be its CPU"},
 		IndexCores:  Cost{0.25, "readers/core", Fixed, "one tenant at a time on one core of four (hub/repair.go)"},
 		Control:     Cost{1, "accounts", Fixed, "CONTROL, beside the tenants'"},
+
+		TenantStreams: Cost{3, "streams", Fixed, "EVENTS, REJECTS and DLQ of a tenant"},
+		Guard:         Cost{1, "streams", Fixed, "GUARD in the account CONTROL, the journal of requests (ADR 12)"},
+		GuardAge:      Cost{streams.GuardAge.Seconds(), "s", Fixed, "how long GUARD keeps a request"},
 	}
 }
 
@@ -188,7 +200,7 @@ func premises() []string {
 		"each durable reads every event of its tenant, and acknowledges each",
 		"of three hub servers two carry the load; a tenant's stream is led by one",
 		"disk is counted before compression; links are not compressed",
-		"not counted: page cache, write buffers, retries, repair traffic, the control log's own events, consumers' machines",
+		"not counted: page cache, write buffers, retries, repair traffic, the control log's own events, the journal of requests but for its disk and syncs, dead letters, consumers' machines",
 	}
 }
 
@@ -206,7 +218,7 @@ func (c *Costs) List() []Assumption {
 		{"cpu_source_in", cpu.SourceIn}, {"cpu_source_out", cpu.SourceOut}, {"cpu_replicate", cpu.Replicate},
 		{"cpu_deliver", cpu.Deliver}, {"cpu_repair_index", cpu.Index}, {"cpu_dedupe_rebuild", cpu.Rebuild},
 		{"bytes_stored", b.Stored}, {"bytes_copied", b.Copied}, {"bytes_wire", b.Wire}, {"bytes_transport", b.Transport},
-		{"bytes_raft_log", b.RaftLog}, {"disk_write_one", b.WriteOne}, {"disk_write_raft", b.WriteRaft},
+		{"bytes_guard_request", b.Guard}, {"bytes_rejects", b.Rejects}, {"bytes_raft_log", b.RaftLog}, {"disk_write_one", b.WriteOne}, {"disk_write_raft", b.WriteRaft},
 		{"fsync_stream_one", b.SyncOne}, {"fsync_stream_raft", b.SyncRaft}, {"fsync_event_raft", b.SyncEvent},
 		{"memory_dedupe_id", m.ID}, {"memory_subject", m.Subject}, {"memory_stream", m.Stream}, {"memory_link", m.Link},
 		{"memory_repair_bucket", m.Bucket}, {"memory_base", m.Base}, {"memory_collector", m.Collector},
@@ -215,5 +227,6 @@ func (c *Costs) List() []Assumption {
 		{"limit_rebuild", l.RebuildTime}, {"limit_cores", l.Cores}, {"limit_disk", l.Disk}, {"limit_repair_buckets", l.Buckets},
 		{"aim_utilisation", p.Utilisation}, {"aim_disk_fill", p.DiskFill}, {"aim_spare_relays", p.SpareRelays},
 		{"repair_bucket", p.BucketWidth}, {"repair_share", p.IndexShare}, {"repair_cores", p.IndexCores}, {"control_accounts", p.Control},
+		{"tenant_streams", p.TenantStreams}, {"guard_streams", p.Guard}, {"guard_age", p.GuardAge},
 	}
 }

@@ -86,6 +86,12 @@ func (p *planner) stored() float64 { return max(p.peak.stored(), p.takeover.stor
 // accounts are those that have streams and links in a region.
 func (p *planner) accounts() float64 { return p.tenants + p.c.Policy.Control.Value }
 
+// streams are those of a region: EVENTS, REJECTS and DLQ of each tenant, CONTROL and GUARD.
+func (p *planner) streams() float64 { return p.tenants*p.c.Policy.TenantStreams.Value + p.shared() }
+
+// shared are the streams of a region that are no tenant's.
+func (p *planner) shared() float64 { return p.c.Policy.Control.Value + p.c.Policy.Guard.Value }
+
 // perLink is the average of events from one region to one other.
 func (p *planner) perLink() float64 {
 	if p.w.Regions < 2 {
@@ -196,23 +202,30 @@ func (p *planner) disk() Disk {
 	kept := second * time.Duration(p.w.Retention).Seconds()
 	logs := 0.0
 	if p.replicated() {
-		logs = p.accounts() * b.RaftLog.Value
+		logs = p.streams() * b.RaftLog.Value
 	}
-	server := (kept + logs) / p.c.Policy.DiskFill.Value
+	guard, rejects := p.guardBytes(), p.tenants*b.Rejects.Value
+	server := (kept + guard + rejects + logs) / p.c.Policy.DiskFill.Value
 	servers := float64(p.w.Servers)
 	peak := max(p.storedBytes(p.peak), p.storedBytes(p.takeover))
 	return Disk{
 		EventBytes: amount(p.eventBytes()), CopyBytes: amount(p.eventBytes() + b.Copied.Value),
 		ServerBytes: amount(server), RegionBytes: amount(server * servers), MeshBytes: amount(server * servers * p.regions),
 		GrowthPerDay: amount(second * day.Seconds()), TenantBytes: amount(kept / p.tenants / p.c.Policy.DiskFill.Value * servers),
+		GuardBytes: amount(guard), RejectsBytes: amount(rejects),
 		WriteBytesPerS: amount(peak * p.either(b.WriteRaft, b.WriteOne)), FsyncsPerSecond: amount(p.fsyncs()),
 	}
 }
 
-// fsyncs is how often one server syncs in a second at the peak.
+// guardBytes is the journal of requests at the peak. Every region has that of all.
+func (p *planner) guardBytes() float64 {
+	return p.w.Rate * p.w.Peak / float64(p.w.Batch) * p.c.Policy.GuardAge.Value * p.c.Bytes.Guard.Value
+}
+
+// fsyncs is how often one server syncs in a second at the peak. REJECTS and DLQ are taken to be at rest.
 func (p *planner) fsyncs() float64 {
 	b := p.c.Bytes
-	interval := p.accounts() * p.either(b.SyncRaft, b.SyncOne)
+	interval := (p.tenants + p.shared()) * p.either(b.SyncRaft, b.SyncOne)
 	switch {
 	case p.w.Ack != AckSynced:
 		return interval
@@ -251,8 +264,8 @@ func (p *planner) links() Links {
 
 func (p *planner) raft() Raft {
 	r := Raft{
-		Streams: amount(p.accounts()), Advice: amount(p.c.Limits.Assets.Value), Subjects: amount(p.subjects()),
-		Consumers: amount(p.tenants*float64(p.w.Durables) + p.accounts()*(p.regions-1)),
+		Streams: amount(p.streams()), Advice: amount(p.c.Limits.Assets.Value), Subjects: amount(p.subjects()),
+		Consumers: amount(p.tenants*float64(p.w.Durables) + (p.tenants+p.shared())*(p.regions-1)),
 	}
 	if p.replicated() {
 		r.Assets = r.Streams // consumers have one copy
