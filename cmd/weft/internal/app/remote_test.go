@@ -80,6 +80,18 @@ func newPair(t testing.TB, remoteTimeout time.Duration) *pair {
 
 func (p *pair) startRelay(region, relayID string, tune ...func(*relay.Options)) *Relay {
 	p.t.Helper()
+	return p.runRelay(region, func(c *RelayConfig) {
+		c.ID, c.Tune = relayID, func(o *relay.Options) {
+			for _, f := range tune {
+				f(o)
+			}
+		}
+	})
+}
+
+// runRelay starts a relay as it is configured, waits until it serves, and stops it with the test.
+func (p *pair) runRelay(region string, configure func(*RelayConfig)) *Relay {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	id, err := identity.LoadRelay(p.dir, region)
@@ -88,12 +100,9 @@ func (p *pair) startRelay(region, relayID string, tune ...func(*relay.Options)) 
 	if region == "us" {
 		port += 10
 	}
-	r, err := NewRelay(ctx, RelayConfig{Identity: id, ID: relayID, Listen: "127.0.0.1:0", HubURLs: []string{fmt.Sprintf("tls://127.0.0.1:%d", port)}, Logger: p.log,
-		Tune: func(o *relay.Options) {
-			for _, f := range tune {
-				f(o)
-			}
-		}})
+	c := RelayConfig{Identity: id, Listen: "127.0.0.1:0", HubURLs: []string{fmt.Sprintf("tls://127.0.0.1:%d", port)}, Logger: p.log}
+	configure(&c)
+	r, err := NewRelay(ctx, c)
 	must(p.t, err)
 	must(p.t, r.Start())
 	p.t.Cleanup(func() { stop(p.t, r.Stop) })
@@ -123,15 +132,22 @@ func (p *pair) connect(addr, ca string, b *hub.Bundle) {
 	must(p.t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
+	p.tls = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
+	p.client = p.newClient(addr, p.tls, b)
+}
+
+// newClient signs with a tenant's first key, and never tries again.
+func (p *pair) newClient(addr string, conf *tls.Config, b *hub.Bundle) *client.Client {
+	p.t.Helper()
 	secret, err := base64.StdEncoding.DecodeString(b.Secret)
 	must(p.t, err)
-	p.tls = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
 	o := client.DefaultOptions()
-	o.URL, o.TLS, o.Kid, o.Secret = "https://"+addr, p.tls, b.Kid, keyring.Secret(secret)
+	o.URL, o.TLS, o.Kid, o.Secret = "https://"+addr, conf, b.Kid, keyring.Secret(secret)
 	o.MaxRetries = 0
-	p.client, err = client.New(o)
+	c, err := client.New(o)
 	must(p.t, err)
-	p.t.Cleanup(p.client.Close)
+	p.t.Cleanup(c.Close)
+	return c
 }
 
 func remoteEvent(id, kind string) []byte {
