@@ -37,6 +37,7 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	a.keyRoutes(mux)
 	a.schemaRoutes(mux)
 	a.flagRoutes(mux)
+	a.ruleRoutes(mux)
 	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
 	a.registerCertificates(mux)
 	a.server = &http.Server{

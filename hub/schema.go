@@ -47,6 +47,7 @@ type SchemaReport struct {
 	DryRun   bool             `json:"dry_run"`
 	Existed  bool             `json:"existed"` // it was registered already, with the same content: nothing was done
 	Mode     compat.Level     `json:"mode"`
+	Enforced bool             `json:"enforced"`       // the tenant's rules refuse what has findings
 	Against  []string         `json:"against"`        // live versions that it may be compared with, oldest first
 	Findings []compat.Finding `json:"findings"`       // none: it is compatible
 	Slow     string           `json:"slow,omitempty"` // a keyword for which each payload is read a second time
@@ -63,7 +64,8 @@ type SchemaStepReport struct {
 	SchemaView
 	DryRun   bool             `json:"dry_run"`
 	Was      schema.Status    `json:"was"`
-	Left     []schema.Version `json:"left"` // other versions of the subject that events may name
+	Enforced bool             `json:"enforced"` // the tenant's rules refuse what has findings
+	Left     []schema.Version `json:"left"`     // other versions of the subject that events may name
 	Findings []compat.Finding `json:"findings"`
 }
 
@@ -119,7 +121,8 @@ func (h *Hub) RegisterSchema(ctx context.Context, tenant string, spec SchemaSpec
 	if err := h.mayWriteSchema(op, tenant, spec.Why); err != nil {
 		return nil, err
 	}
-	mode := registry.DefaultMode()
+	rules := h.State().RulesOf(tenant)
+	mode := rules.Mode()
 	if spec.Mode != "" {
 		if !dryRun {
 			return nil, fault.New(op, fault.Invalid, "schema_mode", "what is compatible is the tenant's to say, not the version's: a mode is for checks alone")
@@ -141,11 +144,11 @@ func (h *Hub) RegisterSchema(ctx context.Context, tenant string, spec SchemaSpec
 		s = (&accounts.Schema{Tenant: tenant, Subject: d.Subject, Version: d.Version, Language: d.Language, Message: d.Message, Text: d.Text, Hash: verdict.Hash}).
 			Step(accounts.SchemaStep{Status: schema.Draft, By: by, At: h.opts.Now().UTC().Truncate(time.Second), Why: spec.Why})
 	}
-	r := &SchemaReport{SchemaView: viewSchema(s), DryRun: dryRun, Existed: verdict.Known != nil, Mode: mode.Level, Against: verdict.Against, Findings: verdict.Findings, Slow: verdict.Slow}
+	r := &SchemaReport{SchemaView: viewSchema(s), DryRun: dryRun, Existed: verdict.Known != nil, Mode: mode.Level, Enforced: rules.Enforced(), Against: verdict.Against, Findings: verdict.Findings, Slow: verdict.Slow}
 	if dryRun || r.Existed {
 		return r, nil
 	}
-	if err := incompatible(op, s, r.Findings); err != nil {
+	if err := incompatible(op, s, r.Findings); err != nil && r.Enforced {
 		return nil, err
 	}
 	return r, h.state.Put(ctx, control.KindSchema, s.ID(), s, by)
@@ -165,12 +168,13 @@ func (h *Hub) StepSchema(ctx context.Context, tenant, subject, version string, s
 		return nil, err
 	}
 	all := h.State().TenantSchemas(tenant, subject)
-	found, err := registry.Step(all, s, spec.Status, registry.DefaultMode())
+	rules := h.State().RulesOf(tenant)
+	found, err := registry.Step(all, s, spec.Status, rules.Mode())
 	if err != nil {
 		return nil, err
 	}
 	next := s.Step(accounts.SchemaStep{Status: spec.Status, By: by, At: h.opts.Now().UTC().Truncate(time.Second), Why: spec.Why})
-	r := &SchemaStepReport{SchemaView: viewSchema(next), DryRun: dryRun, Was: s.Status, Left: []schema.Version{}, Findings: append([]compat.Finding{}, found...)}
+	r := &SchemaStepReport{SchemaView: viewSchema(next), DryRun: dryRun, Was: s.Status, Enforced: rules.Enforced(), Left: []schema.Version{}, Findings: append([]compat.Finding{}, found...)}
 	for _, one := range all {
 		if one.Version != s.Version && one.Accepts() {
 			r.Left = append(r.Left, one.Version)
@@ -179,7 +183,7 @@ func (h *Hub) StepSchema(ctx context.Context, tenant, subject, version string, s
 	if dryRun {
 		return r, nil
 	}
-	if err := incompatible(op, s, found); err != nil {
+	if err := incompatible(op, s, found); err != nil && r.Enforced {
 		return nil, err
 	}
 	return r, h.state.Put(ctx, control.KindSchema, next.ID(), next, by)

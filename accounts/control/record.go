@@ -26,6 +26,7 @@ const (
 	KindCertificate Kind = "certificate"
 	KindSchema      Kind = "schema" // id: tenant.subject.version
 	KindFlag        Kind = "flag"   // id: tenant.name
+	KindRules       Kind = "rules"  // id: tenant name
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -88,6 +89,8 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Schemas[r.ID] = v.Beside(s.Schemas[r.ID])
 	case *flag.Flag:
 		s.Flags[r.ID] = v
+	case *accounts.Rules:
+		s.Rules[r.ID] = v
 	}
 	return Won, nil
 }
@@ -155,6 +158,9 @@ func decode(r *Record) (any, error) {
 	case KindSchema:
 		c := new(accounts.Schema)
 		v, name = c, func() string { return c.ID() }
+	case KindRules:
+		t := new(accounts.Rules)
+		v, name = t, func() string { return t.Tenant }
 	case KindFlag:
 		f := new(flag.Flag)
 		v, name = f, func() string { return flag.ID(f.Tenant, f.Name) }

@@ -27,7 +27,7 @@ func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Cl
 func anyRecord(t *rapid.T) *Record {
 	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
 	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
-	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	switch rapid.IntRange(0, 7).Draw(t, "kind") {
 	case 0:
 		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
 		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
@@ -47,6 +47,8 @@ func anyRecord(t *rapid.T) *Record {
 		return record(t, KindSchema, "acme.bet.placed.1.0.0", origin, clock, anySchema(t))
 	case 5:
 		return record(t, KindFlag, "acme.beta", origin, clock, flag.Flag{Tenant: "acme", Name: "beta", Percent: rapid.IntRange(0, 2).Draw(t, "percent")})
+	case 6:
+		return record(t, KindRules, "acme", origin, clock, accounts.Rules{Tenant: "acme", By: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "by")})
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}

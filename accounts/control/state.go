@@ -29,6 +29,7 @@ type State struct {
 	Certificates map[string]*accounts.Certificate
 	Schemas      map[string]*accounts.Schema // by accounts.SchemaID, of removed tenants too
 	Flags        map[string]*flag.Flag       // by flag.ID
+	Rules        map[string]*accounts.Rules  // by tenant
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -45,6 +46,7 @@ func NewState() *State {
 		Certificates: map[string]*accounts.Certificate{},
 		Schemas:      map[string]*accounts.Schema{},
 		Flags:        map[string]*flag.Flag{},
+		Rules:        map[string]*accounts.Rules{},
 
 		clocks: map[string]stamp{},
 	}
@@ -55,7 +57,7 @@ func (s *State) clone() *State {
 	return &State{
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
 		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates),
-		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), clocks: maps.Clone(s.clocks),
+		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), Rules: maps.Clone(s.Rules), clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -126,6 +128,14 @@ func (s *State) TenantSchemas(tenant, subject string) []*accounts.Schema {
 // Flag is a tenant's flag, nil where it was never set: that one is off for all.
 func (s *State) Flag(tenant, name string) *flag.Flag { return s.Flags[flag.ID(tenant, name)] }
 
+// RulesOf are the tenant's rules, those that ask nothing when none were set.
+func (s *State) RulesOf(tenant string) *accounts.Rules {
+	if r, ok := s.Rules[tenant]; ok {
+		return r
+	}
+	return &accounts.Rules{Tenant: tenant}
+}
+
 // TenantFlags lists a tenant's flags by name.
 func (s *State) TenantFlags(tenant string) []*flag.Flag {
 	out := []*flag.Flag{}
@@ -185,6 +195,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			w.Value = s.Certificates[id]
 		case KindSchema:
 			w.Value = s.Schemas[id]
+		case KindRules:
+			w.Value = s.Rules[id]
 		case KindFlag:
 			w.Value = s.Flags[id]
 		}

@@ -16,10 +16,6 @@ import (
 	"github.com/weft-mesh/weft/streams/schema/protobuf"
 )
 
-// DefaultMode is how versions of a subject are compared: whoever reads with the new version can read what was written
-// with any live one, so that consumers may move first and producers follow.
-func DefaultMode() compat.Mode { return compat.Mode{Level: compat.BackwardTransitive} }
-
 // Compiled is a document that its language takes; one of the two is not nil.
 type Compiled struct {
 	JSON  *jsonschema.Schema

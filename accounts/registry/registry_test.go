@@ -12,6 +12,8 @@ import (
 	"github.com/weft-mesh/weft/streams/schema/compat"
 )
 
+var mode = compat.Mode{Level: compat.BackwardTransitive}
+
 const (
 	amount = `{"type":"object","properties":{"amount":{"type":"integer","maximum":100}},"required":["amount"]}`
 	wider  = `{"type":"object","properties":{"amount":{"type":"integer","maximum":1000},"note":{"type":"string"}},"required":["amount"]}`
@@ -77,7 +79,7 @@ func TestAdmit(t *testing.T) {
 		{name: "no schema", version: "1.0.0", text: `{"type":"nothing"}`, code: "schema_invalid"},
 		{name: "too large", version: "1.0.0", text: `{"description":"` + strings.Repeat("x", accounts.MaxSchemaText) + `"}`, code: "schema_too_large"},
 	} {
-		v, err := registry.Admit(c.have, document(t, c.version, c.text), registry.DefaultMode())
+		v, err := registry.Admit(c.have, document(t, c.version, c.text), mode)
 		if codeOf(err) != c.code || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -110,7 +112,7 @@ func findings(v *registry.Verdict, err error) []compat.Finding {
 func TestAdmitKnowsWhatIsThere(t *testing.T) {
 	first := record(t, "1.0.0", amount, schema.Active)
 	spaced := strings.ReplaceAll(amount, ":", " : ")
-	v, err := registry.Admit([]*accounts.Schema{first}, document(t, "1.0.0", spaced), registry.DefaultMode())
+	v, err := registry.Admit([]*accounts.Schema{first}, document(t, "1.0.0", spaced), mode)
 	if err != nil || v.Known != first {
 		t.Errorf("%+v, %v", v, err)
 	}
@@ -125,7 +127,7 @@ func TestAdmitBoundsTheControlLog(t *testing.T) {
 		large = append(large, &accounts.Schema{Subject: fmt.Sprintf("t%d", i), Version: schema.Version{Major: 1}, Text: make([]byte, accounts.MaxSchemaText)})
 	}
 	for code, have := range map[string][]*accounts.Schema{"schema_versions": many, "schema_bytes": large} {
-		if _, err := registry.Admit(have, document(t, "2.0.0", amount), registry.DefaultMode()); fault.CodeOf(err) != code || fault.KindOf(err) != fault.Limited {
+		if _, err := registry.Admit(have, document(t, "2.0.0", amount), mode); fault.CodeOf(err) != code || fault.KindOf(err) != fault.Limited {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
@@ -150,7 +152,7 @@ func TestStep(t *testing.T) {
 		{"in quarantine", claimed, nil, schema.Active, "schema_quarantined", ""},
 		{"the end of a quarantine", claimed, nil, schema.Retired, "", ""},
 	} {
-		found, err := registry.Step(append([]*accounts.Schema{base, c.step}, c.beside...), c.step, c.to, registry.DefaultMode())
+		found, err := registry.Step(append([]*accounts.Schema{base, c.step}, c.beside...), c.step, c.to, mode)
 		if codeOf(err) != c.code || rules(found) != c.found {
 			t.Errorf("%s: %s, %v", c.name, rules(found), err)
 		}
@@ -166,7 +168,7 @@ func TestCompareAsksNothingOfNoLevel(t *testing.T) {
 
 func TestProtobufIsCompared(t *testing.T) {
 	next := `syntax = "proto3"; message Bet { string amount = 1; }`
-	v, err := registry.Admit([]*accounts.Schema{record(t, "1.0.0", proto, schema.Active)}, document(t, "1.1.0", next), registry.DefaultMode())
+	v, err := registry.Admit([]*accounts.Schema{record(t, "1.0.0", proto, schema.Active)}, document(t, "1.1.0", next), mode)
 	if err != nil || len(v.Findings) == 0 || v.Findings[0].Rule != "type" {
 		t.Errorf("%+v, %v", v, err)
 	}

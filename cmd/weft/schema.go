@@ -26,7 +26,7 @@ any of them. Any region takes these commands, and all regions know the result wi
 What is compatible, and what to do when something is not: deploy/docs/schemas.md.`,
 	}
 	a.register(cmd)
-	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRetire(&a))
+	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRetire(&a), newSchemaRules(&a))
 	return cmd
 }
 
@@ -94,7 +94,7 @@ exit code is 3.`,
 		if err := c.Do(cmd.Context(), "POST", schemasPath(args[0])+"?dry_run=true", spec, &r); err != nil {
 			return err
 		}
-		if len(r.Findings) == 0 {
+		if len(r.Findings) == 0 || !r.Enforced {
 			r = hub.SchemaReport{}
 			if err := c.Do(cmd.Context(), "POST", schemasPath(args[0]), spec, &r); err != nil {
 				return err
@@ -276,7 +276,7 @@ func (a *adminFlags) stepSchema(cmd *cobra.Command, args []string, format string
 	if err := c.Do(cmd.Context(), "POST", path+"?dry_run=true", spec, &r); err != nil {
 		return err
 	}
-	if do && len(r.Findings) == 0 {
+	if do && (len(r.Findings) == 0 || !r.Enforced) {
 		r = hub.SchemaStepReport{}
 		if err := c.Do(cmd.Context(), "POST", path, spec, &r); err != nil {
 			return err
@@ -285,7 +285,7 @@ func (a *adminFlags) stepSchema(cmd *cobra.Command, args []string, format string
 	if err := printSchemaStep(cmd.OutOrStdout(), format, &r); err != nil {
 		return err
 	}
-	if len(r.Findings) > 0 {
+	if len(r.Findings) > 0 && r.Enforced {
 		return problemsFoundf("%s %s may not become %s: %s", r.Subject, r.Version, r.Status, counted(len(r.Findings), "finding"))
 	}
 	return nil

@@ -80,9 +80,11 @@ func TestSchemaVerbs(t *testing.T) {
 	dir := t.TempDir()
 	upProcess(t, dir, "--data", "mesh", "--port-base", upPortBase(t))
 	for name, text := range map[string]string{
-		"v1.json":  `{"type":"object","properties":{"amount":{"type":"integer","maximum":100}},"required":["amount"]}`,
-		"v2.json":  `{"type":"object","properties":{"amount":{"type":"integer","maximum":900}},"required":["amount"]}`,
-		"bad.json": `{"type":"object","properties":{"amount":{"type":"integer","maximum":10}},"required":["amount"]}`,
+		"v1.json":       `{"type":"object","properties":{"amount":{"type":"integer","maximum":100}},"required":["amount"]}`,
+		"v2.json":       `{"type":"object","properties":{"amount":{"type":"integer","maximum":900}},"required":["amount"]}`,
+		"bad.json":      `{"type":"object","properties":{"amount":{"type":"integer","maximum":10}},"required":["amount"]}`,
+		"rules.yaml":    "compatibility: {mode: full}\nblocked_fields: [payload.ssn]\nunknown_types: refuse\n",
+		"misspelt.yaml": "blocked_feilds: [payload.ssn]\n",
 		"kyc.proto": `syntax = "proto3";
 message Done { string country = 1; }`,
 	} {
@@ -123,6 +125,12 @@ message Done { string country = 1; }`,
 	step(0, "schema register acme kyc.done 1.0.0 kyc.proto", "registered")
 	step(0, "schema show acme kyc.done 1.0.0 -o raw", "message Done")
 	step(0, "schema ls acme", "kyc.done", "protobuf", "canary", "retired")
+	step(0, "schema rules acme rules.yaml --dry-run", "payload.ssn")
+	step(0, "schema rules acme", "compatibility")
+	step(0, "schema rules acme rules.yaml", "unknown_types: refuse", "mode: full")
+	step(0, "schema rules acme -o json", `"payload.ssn"`)
+	step(1, "schema rules acme misspelt.yaml", "blocked_feilds")
+	step(2, "schema rules acme --dry-run", "goes with a FILE")
 	step(2, "schema register acme bet.placed one v1.json", "no version")
 	step(2, "schema promote acme bet.placed 1.1.0 --to retired", "schema retire")
 	step(1, "schema ls nobody", "no tenant")

@@ -21,7 +21,7 @@ func printSchemaReport(w io.Writer, format string, r *hub.SchemaReport) error {
 	} else {
 		err = printValue(w, format, r)
 	}
-	if err == nil && len(r.Findings) > 0 {
+	if err == nil && len(r.Findings) > 0 && (r.DryRun || r.Enforced) {
 		err = problemsFoundf("%s %s may not follow %s in mode %s: %s; nothing was registered",
 			r.Subject, r.Version, strings.Join(r.Against, ", "), r.Mode, counted(len(r.Findings), "finding"))
 	}
@@ -31,7 +31,7 @@ func printSchemaReport(w io.Writer, format string, r *hub.SchemaReport) error {
 func printReportText(w io.Writer, r *hub.SchemaReport) {
 	printFindings(w, r.Findings)
 	switch {
-	case len(r.Findings) > 0:
+	case len(r.Findings) > 0 && (r.DryRun || r.Enforced):
 		return
 	case r.Existed:
 		fmt.Fprintf(w, "%s %s is registered already, with this content; it is %s\n", r.Subject, r.Version, statusWord(&r.SchemaView))
@@ -47,6 +47,9 @@ func printReportText(w io.Writer, r *hub.SchemaReport) {
 }
 
 func follows(r *hub.SchemaReport) string {
+	if len(r.Findings) > 0 {
+		return ": it may not follow, and the tenant's rules take it all the same"
+	}
 	if len(r.Against) == 0 {
 		return ": there is no live version that it has to follow"
 	}
@@ -125,7 +128,7 @@ func printSchemaStep(w io.Writer, format string, r *hub.SchemaStepReport) error 
 		return printValue(w, format, r)
 	}
 	printFindings(w, r.Findings)
-	if len(r.Findings) > 0 {
+	if len(r.Findings) > 0 && r.Enforced {
 		return nil
 	}
 	left := "events may name no other version"

@@ -1,0 +1,15 @@
+package accounts
+
+import (
+	"time"
+
+	"github.com/weft-mesh/weft/streams/schema/rule"
+)
+
+// Rules are what a tenant asks of all its events and schemas, as the control log holds them.
+type Rules struct {
+	Tenant string `json:"tenant"`
+	rule.Set
+	By string    `json:"by"` // who set them last: a principal
+	At time.Time `json:"at"`
+}
