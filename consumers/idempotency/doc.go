@@ -1,9 +1,10 @@
 // Package idempotency makes the effect of an event happen once: a Store keeps a mark for each event that was
 // applied, and commits the mark and the effect in one transaction.
 //
-// Consumers use it between the stream, which delivers at least once, and what an event does. Package postgres is the
-// store for groups of many processes and regions, whose effect lives in the same database. Package storetest is what
-// every store is held to.
+// Consumers use it between the stream, which delivers at least once, and what an event does. Two stores exist:
+// package embedded, for a group of one process whose effect lives in the store itself, and package postgres, for
+// groups of many processes and regions whose effect lives in the same database. Package storetest is what both
+// are held to.
 //
 // # What is compared
 //
