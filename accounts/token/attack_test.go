@@ -160,6 +160,23 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	})
 }
 
+// TestOneSpelling: what a base64 decoder skips or ignores is no part of a token.
+func TestOneSpelling(t *testing.T) {
+	b := newBench(t, nil)
+	raw := b.good(nil)
+	if _, code := b.verify(t, raw); code != "" {
+		t.Fatal(code)
+	}
+	for _, more := range []string{"\n", "\r", "\r\n", "=", "=="} {
+		dot := strings.LastIndexByte(raw, '.')
+		for _, changed := range []string{raw + more, raw[:dot] + more + raw[dot:], raw[:dot+5] + more + raw[dot+5:], more + raw} {
+			if _, code := b.verify(t, changed); code != token.CodeMalformed {
+				t.Errorf("%q: %q", changed, code)
+			}
+		}
+	}
+}
+
 // No text that is not signed by the issuer is accepted, and none makes the parser panic.
 func FuzzVerify(f *testing.F) {
 	b := newBench(f, nil)

@@ -39,6 +39,9 @@ func split(raw string) (*parts, error) {
 	if !ok1 || !ok2 || strings.Contains(mac, ".") {
 		return nil, malformed("is not three parts with dots between them: a signed token in compact form is needed")
 	}
+	if strings.ContainsAny(raw, "\r\n") { // the decoder skips them: one signature would have many spellings
+		return nil, malformed("has a line break in it")
+	}
 	p := &parts{signed: raw[:len(head)+1+len(body)]}
 	headJSON, err1 := segments.DecodeSegment(head)
 	bodyJSON, err2 := segments.DecodeSegment(body)
