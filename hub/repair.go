@@ -46,16 +46,19 @@ func newRepairs() *repairs {
 
 // tracked is one tenant's stream as far as it is indexed.
 type tracked struct {
-	index    *digest.Index
-	created  time.Time // tells one stream of the name from the next
-	first    uint64    // of the stream when it was last looked at
-	firstAt  time.Time // when that message was stored
-	front    uint64    // messages that vanished from the front of the stream before they were old enough to
-	next     uint64    // sequence from which on nothing is indexed
-	seen     uint64    // last sequence of the stream up to which there is nothing left to index
-	whole    bool      // it was indexed to its end once
-	gaps     uint64    // sequences inside of the stream without a message, when the index was begun
-	expiring uint64    // indexed events that may expire by themselves and leave a gap
+	index   *digest.Index
+	width   time.Duration // of the index's buckets
+	created time.Time     // tells one stream of the name from the next
+	first   uint64        // of the stream when it was last looked at
+	firstAt time.Time     // when that message was stored
+	front   uint64        // messages that vanished from the front of the stream before they were old enough to
+	next    uint64        // sequence from which on nothing is indexed
+	seen    uint64        // last sequence of the stream up to which there is nothing left to index
+	whole   bool          // it was indexed to its end once
+	gaps    uint64        // sequences inside of the stream without a message, when the index was begun
+	expired uint64        // indexed events that may have expired by themselves by now and left a gap
+
+	expiring map[int64]uint64 // those that will, by the minute from which they may
 
 	settled map[settledKey][2]digest.Sum // own and peer's sums that differ although nothing is missing
 	cursor  map[string]digest.Key        // by peer: where the last round stopped, when it was too much for one
@@ -70,8 +73,8 @@ type settledKey struct {
 
 func newTracked(width time.Duration, info *jetstream.StreamInfo) *tracked {
 	return &tracked{
-		index: digest.NewIndex(width), created: info.Created, first: info.State.FirstSeq, firstAt: info.State.FirstTime, next: max(1, info.State.FirstSeq),
-		gaps: gapsIn(info.State), settled: map[settledKey][2]digest.Sum{}, cursor: map[string]digest.Key{},
+		index: digest.NewIndex(width), width: width, created: info.Created, first: info.State.FirstSeq, firstAt: info.State.FirstTime, next: max(1, info.State.FirstSeq),
+		gaps: gapsIn(info.State), expiring: map[int64]uint64{}, settled: map[settledKey][2]digest.Sum{}, cursor: map[string]digest.Key{},
 	}
 }
 
@@ -94,18 +97,37 @@ func (t *tracked) vanished(info *jetstream.StreamInfo, now time.Time) uint64 {
 }
 
 // stale says that the index no longer describes the stream: it is another one, it went back, or messages
-// vanished from inside of it that were not to expire.
+// vanished from inside of it whose time had not come.
 func (t *tracked) stale(info *jetstream.StreamInfo, now time.Time) bool {
 	s := info.State
-	return !t.created.Equal(info.Created) || s.LastSeq < t.seen || s.LastSeq+1 < t.next || s.FirstSeq < t.first || gapsIn(s)+t.vanished(info, now) > t.gaps+t.expiring
+	return !t.created.Equal(info.Created) || s.LastSeq < t.seen || s.LastSeq+1 < t.next || s.FirstSeq < t.first || gapsIn(s)+t.vanished(info, now) > t.gaps+t.expiredBy(now)
 }
 
 func (t *tracked) add(m *stored, e entry) {
 	t.index.Add(e.key, e.hash, m.seq)
 	if e.key.TTL > 0 {
-		t.expiring++
+		at := time.Unix(0, 0).Add(time.Duration(e.key.Slot) * t.width).Add(time.Duration(e.key.TTL)*time.Second - expirySlack)
+		t.expiring[minute(at)]++
 	}
 }
+
+// expirySlack is how much earlier than by its own time an event may go: the clock of the relay that accepted it may be
+// ahead of the server's, whose clock decides.
+const expirySlack = time.Minute
+
+// expiredBy is how many of the indexed events may have expired until now. Only these explain a gap: one that lives for
+// hours more must not hide that another was lost.
+func (t *tracked) expiredBy(now time.Time) uint64 {
+	for at, n := range t.expiring {
+		if at <= minute(now) {
+			t.expired += n
+			delete(t.expiring, at)
+		}
+	}
+	return t.expired
+}
+
+func minute(t time.Time) int64 { return t.Unix() / 60 }
 
 // indexShare: one of so many cores may be busy with indexing.
 const indexShare = 4

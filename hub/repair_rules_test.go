@@ -185,7 +185,7 @@ func TestStaleIndexes(t *testing.T) {
 	}
 	forever := info(made, 9, 30, 22)
 	forever.Config.MaxAge = 0
-	old, young := made.Add(day+time.Second), made.Add(day-time.Second)
+	old, young, early := made.Add(day+time.Second), made.Add(day-time.Second), made.Add(time.Hour)
 	for _, tc := range []struct {
 		name     string
 		expiring uint64
@@ -204,11 +204,15 @@ func TestStaleIndexes(t *testing.T) {
 		{"begins earlier", 0, info(made, 4, 20, 17), young, true},
 		{"lost one", 0, info(made, 5, 20, 15), young, true},
 		{"one expired", 1, info(made, 5, 20, 15), young, false},
+		{"one lost that would have expired later", 1, info(made, 5, 20, 15), early, true},
 		{"one expired, one lost", 1, info(made, 5, 20, 14), young, true},
 		{"emptied by age", 0, info(made, 21, 20, 0), old, false},
 	} {
 		tr := newTracked(time.Minute, info(made, 5, 20, 16))
-		tr.next, tr.seen, tr.expiring = 21, 20, tc.expiring
+		tr.next, tr.seen = 21, 20
+		for range tc.expiring {
+			tr.add(&stored{seq: 20}, entry{key: digest.KeyOf(2*time.Hour, made, time.Minute)})
+		}
 		if got := tr.stale(tc.now, tc.at); got != tc.want {
 			t.Errorf("%s: stale is %v", tc.name, got)
 		}
