@@ -39,7 +39,7 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	a.flagRoutes(mux)
 	a.ruleRoutes(mux)
 	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
-	a.registerCertificates(mux)
+	a.certificateRoutes(mux)
 	a.server = &http.Server{
 		Handler: mux, TLSConfig: tlsc, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
@@ -121,12 +121,23 @@ func statusOf(err error) int {
 	}
 }
 
-func (a *adminServer) addTenant(r *http.Request, by string) (any, error) {
-	var spec TenantSpec
+// decodeBody reads a request's JSON; members that are unknown are refused, because one that is misspelt would not hold.
+func decodeBody(r *http.Request, op string, into any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&spec); err != nil {
-		return nil, fault.New("tenant.add", fault.Invalid, "bad_request", "the body is no tenant: %v", err)
+	if err := dec.Decode(into); err != nil {
+		return fault.New(op, fault.Invalid, "bad_request", "the body is not what %s takes: %v", op, err)
+	}
+	return nil
+}
+
+// dryRun says that the caller asks only for what would happen.
+func dryRun(r *http.Request) bool { return r.URL.Query().Get("dry_run") == "true" }
+
+func (a *adminServer) addTenant(r *http.Request, by string) (any, error) {
+	var spec TenantSpec
+	if err := decodeBody(r, "tenant.add", &spec); err != nil {
+		return nil, err
 	}
 	return a.hub.AddTenant(r.Context(), spec, by)
 }
@@ -140,20 +151,18 @@ func (a *adminServer) routes(r *http.Request, _ string) (any, error) {
 
 func (a *adminServer) setRoutes(r *http.Request, by string) (any, error) {
 	var routes accounts.Routes
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&routes); err != nil {
-		return nil, fault.New("tenant.routes", fault.Invalid, "bad_request", "the body is no routing table: %v", err)
+	if err := decodeBody(r, "tenant.routes", &routes); err != nil {
+		return nil, err
 	}
 	return a.hub.SetRoutes(r.Context(), r.PathValue("name"), routes, by)
 }
 
 func (a *adminServer) removeTenant(r *http.Request, by string) (any, error) {
-	return a.hub.RemoveTenant(r.Context(), r.PathValue("name"), r.URL.Query().Get("dry_run") == "true", by)
+	return a.hub.RemoveTenant(r.Context(), r.PathValue("name"), dryRun(r), by)
 }
 
 func (a *adminServer) rejoin(r *http.Request, by string) (any, error) {
-	return a.hub.Rejoin(r.Context(), r.URL.Query().Get("dry_run") == "true", by)
+	return a.hub.Rejoin(r.Context(), dryRun(r), by)
 }
 
 func (a *adminServer) waive(r *http.Request, by string) (any, error) {

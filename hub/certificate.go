@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -152,21 +151,19 @@ func (h *Hub) RevokeCertificate(ctx context.Context, tenant, serial string, dryR
 	return v, nil
 }
 
-// registerCertificates adds the calls about certificates to the admin API.
-func (a *adminServer) registerCertificates(mux *http.ServeMux) {
+// certificateRoutes are the part of the admin API that is about certificates.
+func (a *adminServer) certificateRoutes(mux *http.ServeMux) {
 	mux.Handle("GET /v1/tenants/{name}/certificates", a.handle("tenant.cert.ls", func(r *http.Request, _ string) (any, error) {
 		return a.hub.Certificates(r.PathValue("name"))
 	}))
 	mux.Handle("POST /v1/tenants/{name}/certificates", a.handle("tenant.cert.issue", func(r *http.Request, by string) (any, error) {
 		var spec CertificateSpec
-		dec := json.NewDecoder(r.Body)
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&spec); err != nil {
-			return nil, fault.New("tenant.cert.issue", fault.Invalid, "bad_request", "the body asks for no certificate: %v", err)
+		if err := decodeBody(r, "tenant.cert.issue", &spec); err != nil {
+			return nil, err
 		}
 		return a.hub.IssueCertificate(r.Context(), r.PathValue("name"), spec, by)
 	}))
 	mux.Handle("DELETE /v1/tenants/{name}/certificates/{serial}", a.handle("tenant.cert.revoke", func(r *http.Request, by string) (any, error) {
-		return a.hub.RevokeCertificate(r.Context(), r.PathValue("name"), r.PathValue("serial"), r.URL.Query().Get("dry_run") == "true", by)
+		return a.hub.RevokeCertificate(r.Context(), r.PathValue("name"), r.PathValue("serial"), dryRun(r), by)
 	}))
 }

@@ -1,11 +1,6 @@
 package hub
 
-import (
-	"encoding/json"
-	"net/http"
-
-	"github.com/weft-mesh/weft/streams/fault"
-)
+import "net/http"
 
 // keyRoutes are the part of the admin API that is about keys. Every region serves them.
 func (a *adminServer) keyRoutes(mux *http.ServeMux) {
@@ -16,16 +11,6 @@ func (a *adminServer) keyRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /v1/keys/{kid}/revoke", a.handle("key.revoke", a.revokeKey))
 	mux.Handle("GET /v1/masters", a.handle("kms.ls", a.listMasters))
 	mux.Handle("POST /v1/masters/rewrap", a.handle("kms.rewrap", a.rewrap))
-}
-
-// decodeBody reads a request's JSON; members that are unknown are refused, because one that is misspelt would not hold.
-func decodeBody(r *http.Request, op string, into any) error {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return fault.New(op, fault.Invalid, "bad_request", "the body is not what %s takes: %v", op, err)
-	}
-	return nil
 }
 
 func (a *adminServer) listKeys(r *http.Request, _ string) (any, error) {
@@ -53,7 +38,7 @@ func (a *adminServer) rotateKey(r *http.Request, by string) (any, error) {
 }
 
 func (a *adminServer) revokeKey(r *http.Request, by string) (any, error) {
-	return a.hub.RevokeKey(r.Context(), r.PathValue("kid"), r.URL.Query().Get("dry_run") == "true", by)
+	return a.hub.RevokeKey(r.Context(), r.PathValue("kid"), dryRun(r), by)
 }
 
 func (a *adminServer) listMasters(r *http.Request, _ string) (any, error) {

@@ -47,6 +47,6 @@ func (a *adminServer) ruleRoutes(mux *http.ServeMux) {
 		if err := decodeBody(r, "schema.rules", &set); err != nil {
 			return nil, err
 		}
-		return a.hub.SetRules(r.Context(), r.PathValue("name"), set, r.URL.Query().Get("dry_run") == "true", by)
+		return a.hub.SetRules(r.Context(), r.PathValue("name"), set, dryRun(r), by)
 	}))
 }

@@ -23,7 +23,7 @@ func (a *adminServer) registerSchema(r *http.Request, by string) (any, error) {
 	if err := decodeBody(r, "schema.register", &spec); err != nil {
 		return nil, err
 	}
-	return a.hub.RegisterSchema(r.Context(), r.PathValue("name"), spec, r.URL.Query().Get("dry_run") == "true", by)
+	return a.hub.RegisterSchema(r.Context(), r.PathValue("name"), spec, dryRun(r), by)
 }
 
 func (a *adminServer) stepSchema(r *http.Request, by string) (any, error) {
@@ -31,5 +31,5 @@ func (a *adminServer) stepSchema(r *http.Request, by string) (any, error) {
 	if err := decodeBody(r, "schema.step", &spec); err != nil {
 		return nil, err
 	}
-	return a.hub.StepSchema(r.Context(), r.PathValue("name"), r.PathValue("subject"), r.PathValue("version"), spec, r.URL.Query().Get("dry_run") == "true", by)
+	return a.hub.StepSchema(r.Context(), r.PathValue("name"), r.PathValue("subject"), r.PathValue("version"), spec, dryRun(r), by)
 }

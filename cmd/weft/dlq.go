@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-mesh/weft/accounts/grant"
-	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
 	"github.com/weft-mesh/weft/consumers/retry"
 	"github.com/weft-mesh/weft/streams/deadletter"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -26,8 +25,7 @@ How to go about it: deploy/docs/dead-letters.md.`
 
 // dlqOptions are the flags of dlq's verbs.
 type dlqOptions struct {
-	mesh            meshFlags
-	url, creds, ca  string
+	nats            natsFlags
 	cause, consumer string
 	since           sinceFlag
 	yes             bool
@@ -57,7 +55,7 @@ func newDLQLs() *cobra.Command {
 			})
 		},
 	}
-	o.register(cmd)
+	o.nats.register(cmd, " of the tenant's owner")
 	o.filters(cmd)
 	o.format = outputFlag(cmd, formatTable, formatJSON, formatYAML)
 	return cmd
@@ -84,7 +82,7 @@ func newDLQShow() *cobra.Command {
 			})
 		},
 	}
-	o.register(cmd)
+	o.nats.register(cmd, " of the tenant's owner")
 	o.format = outputFlag(cmd, formatYAML, formatJSON, formatRaw)
 	return cmd
 }
@@ -101,18 +99,10 @@ Without --yes it lists them and deletes nothing. What was discarded is still in 
 			return o.run(cmd, func(ctx context.Context, js jetstream.JetStream) error { return o.discard(ctx, cmd, js, args) })
 		},
 	}
-	o.register(cmd)
+	o.nats.register(cmd, " of the tenant's owner")
 	o.filters(cmd)
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do it")
 	return cmd
-}
-
-func (o *dlqOptions) register(cmd *cobra.Command) {
-	o.mesh.register(cmd)
-	f := cmd.Flags()
-	f.StringVar(&o.url, "url", "", "NATS address, tls://host:port; mesh.json is not read then")
-	f.StringVar(&o.creds, "creds", "", "NATS credentials file of the tenant's owner (default: the mesh's)")
-	f.StringVar(&o.ca, "ca", "", "certificate authority (default: the mesh's; with --url the system's)")
 }
 
 func (o *dlqOptions) filters(cmd *cobra.Command) {
@@ -134,20 +124,7 @@ func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.
 	case o.consumer != "" && !grant.ValidID(o.consumer):
 		return usageErrorf("--consumer %q is no durable's name", o.consumer)
 	}
-	if o.url == "" {
-		p, err := o.mesh.find()
-		if err != nil {
-			return err
-		}
-		o.url = p.region.NATS
-		orElse(&o.creds, p.tenant.ConsumerCreds)
-		orElse(&o.ca, p.ca)
-	}
-	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	nc, err := connectNATS(o.url, o.creds, o.ca, log)
+	nc, _, err := o.nats.connect(cmd)
 	if err != nil {
 		return err
 	}

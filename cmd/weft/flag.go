@@ -41,12 +41,8 @@ func newFlagSet(a *adminFlags) *cobra.Command {
 			if spec.Percent, err = parsePercent(args[2]); err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			var f flag.Flag
-			if err := c.Do(cmd.Context(), "PUT", flagsPath(args[0])+"/"+url.PathEscape(args[1]), spec, &f); err != nil {
+			if err := a.do(cmd.Context(), "PUT", flagsPath(args[0])+"/"+url.PathEscape(args[1]), spec, &f); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "flag %s of %s is %s\n", f.Name, f.Tenant, percentWord(f.Percent))
@@ -89,12 +85,8 @@ func newFlagList(a *adminFlags) *cobra.Command {
 	}
 	format := outputFlag(cmd, formatTable, formatJSON, formatYAML)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
 		var list []flag.Flag
-		if err := c.Do(cmd.Context(), "GET", flagsPath(args[0]), nil, &list); err != nil {
+		if err := a.do(cmd.Context(), "GET", flagsPath(args[0]), nil, &list); err != nil {
 			return err
 		}
 		if format.value != formatTable {

@@ -102,12 +102,8 @@ once with --active. A key id is never given twice.`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			var k hub.IssuedKey
-			if err := c.Do(cmd.Context(), "POST", "/v1/keys", spec, &k); err != nil {
+			if err := a.do(cmd.Context(), "POST", "/v1/keys", spec, &k); err != nil {
 				return err
 			}
 			where, err := out.write(cmd, a.data, &k)
@@ -153,12 +149,8 @@ func newKeyActivate(a *adminFlags) *cobra.Command {
 		Short: "Make a pending key active",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			var v hub.KeyView
-			if err := c.Do(cmd.Context(), "POST", "/v1/keys/"+url.PathEscape(args[0])+"/activate", nil, &v); err != nil {
+			if err := a.do(cmd.Context(), "POST", "/v1/keys/"+url.PathEscape(args[0])+"/activate", nil, &v); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "key %s is %s\n", v.Kid, v.State)

@@ -114,12 +114,8 @@ func (a *adminFlags) rotate(cmd *cobra.Command, call *rotateCall, kid string) er
 	if err := call.out.check(); err != nil {
 		return err
 	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
 	var k hub.IssuedKey
-	if err := c.Do(cmd.Context(), "POST", "/v1/keys/"+url.PathEscape(kid)+"/rotate", call.spec, &k); err != nil {
+	if err := a.do(cmd.Context(), "POST", "/v1/keys/"+url.PathEscape(kid)+"/rotate", call.spec, &k); err != nil {
 		return err
 	}
 	where, err := call.out.write(cmd, a.data, &k)

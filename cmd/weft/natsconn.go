@@ -7,10 +7,46 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"github.com/weft-mesh/weft/accounts/pki"
+	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
 )
+
+// natsFlags say which tenant's account a command reads, and how to get there.
+type natsFlags struct {
+	mesh           meshFlags
+	url, creds, ca string
+}
+
+// register adds the flags; whose says whose credentials the command needs, beginning with a space, or is empty.
+func (n *natsFlags) register(cmd *cobra.Command, whose string) {
+	n.mesh.register(cmd)
+	f := cmd.Flags()
+	f.StringVar(&n.url, "url", "", "NATS address, tls://host:port; mesh.json is not read then")
+	f.StringVar(&n.creds, "creds", "", "NATS credentials file"+whose+" (default: the mesh's)")
+	f.StringVar(&n.ca, "ca", "", "certificate authority (default: the mesh's; with --url the system's)")
+}
+
+// connect completes the addresses from mesh.json and opens the connection, with the log that it reports to.
+func (n *natsFlags) connect(cmd *cobra.Command) (*nats.Conn, *zap.Logger, error) {
+	if n.url == "" {
+		p, err := n.mesh.find()
+		if err != nil {
+			return nil, nil, err
+		}
+		n.url = p.region.NATS
+		orElse(&n.creds, p.tenant.ConsumerCreds)
+		orElse(&n.ca, p.ca)
+	}
+	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := connectNATS(n.url, n.creds, n.ca, log)
+	return nc, log, err
+}
 
 // connectNATS opens a connection that comes back by itself for ever: the credentials file is read again at
 // each attempt, so they may expire and be renewed. Creds and ca may be empty.

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
 	"github.com/weft-mesh/weft/streams/deadletter"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -27,13 +26,12 @@ What each code means and what to do about it: deploy/docs/refusals.md.`
 
 // rejectOptions are the flags of reject's verbs.
 type rejectOptions struct {
-	mesh           meshFlags
-	url, creds, ca string
-	code, cause    string
-	since          sinceFlag
-	count          int
-	timeout        time.Duration
-	format         *choice
+	nats        natsFlags
+	code, cause string
+	since       sinceFlag
+	count       int
+	timeout     time.Duration
+	format      *choice
 }
 
 func newRejectCommand() *cobra.Command {
@@ -74,15 +72,12 @@ func newRejectTail() *cobra.Command {
 }
 
 func (o *rejectOptions) register(cmd *cobra.Command) {
-	o.mesh.register(cmd)
+	o.nats.register(cmd, " of the tenant's owner")
 	o.format = outputFlag(cmd, formatTable, formatJSON, formatYAML)
 	f := cmd.Flags()
 	f.StringVar(&o.code, "code", "", "only this code, such as signature_invalid")
 	f.StringVar(&o.cause, "cause", "", "only this cause: "+deadletter.Causes())
 	f.Var(&o.since, "since", "only what was refused since an RFC 3339 time, or a duration ago (15m, 7d); without it ls shows all, tail what comes")
-	f.StringVar(&o.url, "url", "", "NATS address, tls://host:port; mesh.json is not read then")
-	f.StringVar(&o.creds, "creds", "", "NATS credentials file of the tenant's owner (default: the mesh's)")
-	f.StringVar(&o.ca, "ca", "", "certificate authority (default: the mesh's; with --url the system's)")
 	cmd.MarkFlagsMutuallyExclusive("code", "cause")
 }
 
@@ -116,33 +111,11 @@ func (o *rejectOptions) validate() error {
 	return nil
 }
 
-// target completes the addresses from mesh.json.
-func (o *rejectOptions) target() error {
-	if o.url != "" {
-		return nil
-	}
-	p, err := o.mesh.find()
-	if err != nil {
-		return err
-	}
-	o.url = p.region.NATS
-	orElse(&o.creds, p.tenant.ConsumerCreds)
-	orElse(&o.ca, p.ca)
-	return nil
-}
-
 func (o *rejectOptions) run(cmd *cobra.Command, follow bool) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if err := o.target(); err != nil {
-		return err
-	}
-	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	nc, err := connectNATS(o.url, o.creds, o.ca, log)
+	nc, _, err := o.nats.connect(cmd)
 	if err != nil {
 		return err
 	}

@@ -129,12 +129,8 @@ may not. --mode asks what another mode of compatibility would say.`,
 				return usageErrorf("--mode: %s", errorText(err))
 			}
 		}
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
 		var r hub.SchemaReport
-		if err := c.Do(cmd.Context(), "POST", schemasPath(args[0])+"?dry_run=true", spec, &r); err != nil {
+		if err := a.do(cmd.Context(), "POST", schemasPath(args[0])+"?dry_run=true", spec, &r); err != nil {
 			return err
 		}
 		return printSchemaReport(cmd.OutOrStdout(), format.value, &r)
@@ -183,12 +179,8 @@ func newSchemaList(a *adminFlags) *cobra.Command {
 	cmd.Flags().StringVar(&of, "subject", "", "one event type (default: all)")
 	format := outputFlag(cmd, formatTable, formatJSON, formatYAML)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
 		var list []hub.SchemaView
-		if err := c.Do(cmd.Context(), "GET", schemasPath(args[0])+"?subject="+url.QueryEscape(of), nil, &list); err != nil {
+		if err := a.do(cmd.Context(), "GET", schemasPath(args[0])+"?subject="+url.QueryEscape(of), nil, &list); err != nil {
 			return err
 		}
 		return printSchemas(cmd.OutOrStdout(), format.value, list)
@@ -205,12 +197,8 @@ func newSchemaShow(a *adminFlags) *cobra.Command {
 	}
 	format := outputFlag(cmd, formatTable, formatJSON, formatYAML, formatRaw)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
 		var v hub.SchemaView
-		if err := c.Do(cmd.Context(), "GET", schemaPath(args), nil, &v); err != nil {
+		if err := a.do(cmd.Context(), "GET", schemaPath(args), nil, &v); err != nil {
 			return err
 		}
 		return printSchema(cmd.OutOrStdout(), format.value, &v)

@@ -47,12 +47,8 @@ Paths go from the event's root and through arrays; in blocked fields * is any on
 		} else if dryRun {
 			return usageErrorf("--dry-run goes with a FILE")
 		}
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
 		var r accounts.Rules
-		if err := c.Do(cmd.Context(), method, path, body, &r); err != nil {
+		if err := a.do(cmd.Context(), method, path, body, &r); err != nil {
 			return err
 		}
 		return printValue(cmd.OutOrStdout(), format.value, r)

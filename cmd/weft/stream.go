@@ -32,12 +32,8 @@ func newStreamVerb(a *adminFlags, verb, short, method string) *cobra.Command {
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			var plans []hub.StreamPlan
-			if err := c.Do(cmd.Context(), method, "/v1/streams/"+verb+"?tenant="+url.QueryEscape(tenant), nil, &plans); err != nil {
+			if err := a.do(cmd.Context(), method, "/v1/streams/"+verb+"?tenant="+url.QueryEscape(tenant), nil, &plans); err != nil {
 				return err
 			}
 			if format == "json" {

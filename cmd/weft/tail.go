@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -37,14 +36,13 @@ const tailExample = `  weft tail                                             ten
 
 // tailOptions are the flags of tail.
 type tailOptions struct {
-	mesh           meshFlags
-	url, creds, ca string
-	durable        string
-	from           fromFlag
-	topics         []string
-	count          int
-	timeout        time.Duration
-	format         *choice
+	nats    natsFlags
+	durable string
+	from    fromFlag
+	topics  []string
+	count   int
+	timeout time.Duration
+	format  *choice
 }
 
 func newTailCommand() *cobra.Command {
@@ -62,7 +60,7 @@ func newTailCommand() *cobra.Command {
 			return runTail(cmd, o)
 		},
 	}
-	o.mesh.register(cmd)
+	o.nats.register(cmd, "")
 	o.format = outputFlag(cmd, formatTable, formatJSON, formatRaw)
 	f := cmd.Flags()
 	f.StringVar(&o.durable, "durable", "weft-tail", "name of the durable subscription, which holds the position")
@@ -70,9 +68,6 @@ func newTailCommand() *cobra.Command {
 	f.StringSliceVar(&o.topics, "topic", nil, "topic to read; repeat for several (default: all)")
 	f.IntVar(&o.count, "count", 0, "stop after so many events")
 	f.DurationVar(&o.timeout, "timeout", 0, "stop when no event came for so long")
-	f.StringVar(&o.url, "url", "", "NATS address, tls://host:port; mesh.json is not read then")
-	f.StringVar(&o.creds, "creds", "", "NATS credentials file (default: the mesh's)")
-	f.StringVar(&o.ca, "ca", "", "certificate authority (default: the mesh's; with --url the system's)")
 	return cmd
 }
 
@@ -128,30 +123,8 @@ func parseWhen(s string, now time.Time) (time.Time, error) {
 	return now.Add(-ago), nil
 }
 
-// target completes the addresses from mesh.json.
-func (o *tailOptions) target() error {
-	if o.url != "" {
-		return nil
-	}
-	p, err := o.mesh.find()
-	if err != nil {
-		return err
-	}
-	o.url = p.region.NATS
-	orElse(&o.creds, p.tenant.ConsumerCreds)
-	orElse(&o.ca, p.ca)
-	return nil
-}
-
 func runTail(cmd *cobra.Command, o *tailOptions) error {
-	if err := o.target(); err != nil {
-		return err
-	}
-	log, err := telemetry.NewLogger("warn", "console", cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	nc, err := connectNATS(o.url, o.creds, o.ca, log)
+	nc, log, err := o.nats.connect(cmd)
 	if err != nil {
 		return err
 	}

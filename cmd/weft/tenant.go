@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -51,6 +52,15 @@ func (a *adminFlags) client() (*adminclient.Client, error) {
 		}
 	}
 	return adminclient.New(a.data, urls)
+}
+
+// do is one call of the admin API.
+func (a *adminFlags) do(ctx context.Context, method, path string, in, out any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return c.Do(ctx, method, path, in, out)
 }
 
 // all are the admin addresses of every server that is known.
@@ -116,12 +126,8 @@ the one sealed and the other not at all. Other tenants' connections are not touc
 }
 
 func (a *adminFlags) add(cmd *cobra.Command, spec hub.TenantSpec) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
 	var b hub.Bundle
-	if err := c.Do(cmd.Context(), "POST", "/v1/tenants", spec, &b); err != nil {
+	if err := a.do(cmd.Context(), "POST", "/v1/tenants", spec, &b); err != nil {
 		return err
 	}
 	t, err := app.WriteBundle(a.data, &b)
@@ -148,12 +154,8 @@ func newTenantList(a *adminFlags) *cobra.Command {
 		Short: "List tenants and what each region says of them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			var list []hub.TenantView
-			if err := c.Do(cmd.Context(), "GET", "/v1/tenants", nil, &list); err != nil {
+			if err := a.do(cmd.Context(), "GET", "/v1/tenants", nil, &list); err != nil {
 				return err
 			}
 			if format == "json" {

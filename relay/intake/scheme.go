@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
 	"strings"
@@ -76,8 +75,7 @@ func (x *exchange) setGuardKey() {
 	case formWebhook:
 		x.guard = guardKey{scheme: keyring.StandardWebhooks, owner: key.Tenant + "/" + key.Producer, id: x.webhookID + "." + x.timestamp}
 	case formBody:
-		sum := sha256.Sum256(x.body)
-		x.guard = guardKey{scheme: keyring.Body, owner: key.Kid, id: hex.EncodeToString(sum[:])}
+		x.guard = guardKey{scheme: keyring.Body, owner: key.Kid, id: hex.EncodeToString(x.signed.BodySHA256[:])}
 	}
 }
 
