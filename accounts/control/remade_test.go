@@ -14,7 +14,11 @@ import (
 // A region that lost its store has a new control stream, which counts from one again: whoever read the old one
 // further than that must not wait for its sequence.
 func TestTheReaderNoticesANewStream(t *testing.T) {
-	_, js := controlStream(t)
+	server := streamtest.Server(t)
+	wipe := server.Backup() // of an empty store
+	cfg := streams.ControlConfig(streams.ControlSpec{Self: eu, Replicas: 1})
+	cfg.Subjects = []string{"ctl.>"}
+	_, js := server.Stream(cfg)
 	writer, reader := open(t, js, eu), open(t, js, eu)
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		if err := put(t, writer, control.KindRegion, name, accounts.RegionInfo{Name: name, Epoch: 1}); err != nil {
@@ -22,14 +26,8 @@ func TestTheReaderNoticesANewStream(t *testing.T) {
 		}
 	}
 	streamtest.Eventually(t, 5*time.Second, func() (bool, string) { return len(reader.State().Regions) == 5, "not read" })
-	if err := js.DeleteStream(t.Context(), subject.ControlStream); err != nil {
-		t.Fatal(err)
-	}
-	cfg := streams.ControlConfig(streams.ControlSpec{Self: eu, Replicas: 1})
-	cfg.Subjects = []string{"ctl.>"}
-	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	wipe()
+	_, js = server.Stream(cfg)
 	if err := put(t, open(t, js, eu), control.KindRegion, "f", accounts.RegionInfo{Name: "f", Epoch: 2}); err != nil {
 		t.Fatal(err)
 	}
