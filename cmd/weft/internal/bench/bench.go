@@ -67,6 +67,8 @@ type bench struct {
 	tag  string // of every id of this run
 	tags int    // tags that were derived from it
 
+	restless int // measured stretches before which the mesh did not come to rest
+
 	intake string // of the reference load: the latencies of ingest alone
 }
 

@@ -54,6 +54,9 @@ func (b *bench) ingest(batch, connections int) error {
 	b.summarize()
 	b.paced(senders, time.Duration(float64(b.o.Span)*openShare))
 	closeAll(senders)
+	if b.restless > 0 {
+		b.note("%s began before the mesh was at rest", plural(b.restless, "measured stretch"))
+	}
 	return b.check(b.measured, senders)
 }
 
@@ -82,6 +85,7 @@ func (b *bench) round(n int, senders []*sender, p *raw, wide time.Duration) (r r
 		slices.Reverse(both)
 	}
 	for _, measure := range both {
+		b.rest()
 		if err := measure(); err != nil {
 			return r, err
 		}
@@ -110,6 +114,7 @@ func (b *bench) paced(senders []*sender, d time.Duration) {
 	if s.OfferedPerSecond < 1 {
 		return
 	}
+	b.rest()
 	b.say("sending %.0f events/s for %s", s.OfferedPerSecond, d.Round(time.Second))
 	b.rec.begin("open")
 	paced(b.ctx, senders, s.OfferedPerSecond, d)

@@ -41,3 +41,33 @@ func usageOf(pid int) usage {
 		rss: number(rss) * float64(os.Getpagesize()) / 1e6,
 	}
 }
+
+// A mesh rests when it takes less than this share of a core over one look.
+const (
+	restShare = 0.15
+	restLook  = 250 * time.Millisecond
+)
+
+// rest waits until the mesh has done what the load before left it to do: what other regions have yet to fetch, and what
+// repair has yet to read. What is measured next would pay for it. It waits for a tenth of the load's time at most.
+func (b *bench) rest() {
+	if b.m.pid == 0 {
+		return
+	}
+	end := time.Now().Add(max(b.o.Span/10, 4*restLook))
+	look := time.NewTicker(restLook)
+	defer look.Stop()
+	for before := usageOf(b.m.pid).cpu; time.Now().Before(end); {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-look.C:
+		}
+		now := usageOf(b.m.pid).cpu
+		if now-before < time.Duration(restShare*float64(restLook)) {
+			return
+		}
+		before = now
+	}
+	b.restless++
+}
