@@ -12,7 +12,7 @@ import (
 const warmUp = 500 * time.Millisecond
 
 // openShare is the part of the load's time that the open phase gets.
-const openShare = 0.3
+const openShare = 0.4
 
 func ingest(b *bench) error { return b.ingest(b.o.Batch, b.o.Connections) }
 
@@ -52,7 +52,9 @@ func (b *bench) ingest(batch, connections int) error {
 		b.say("round %d: %.0f/s, raw %.0f/s, ratio %.3f", n+1, r.PerSecond, r.Baseline, r.Ratio)
 	}
 	b.summarize()
-	b.paced(senders, time.Duration(float64(b.o.Span)*openShare))
+	if err := b.paced(senders, p, time.Duration(float64(b.o.Span)*openShare)); err != nil {
+		return err
+	}
 	closeAll(senders)
 	if b.restless > 0 {
 		b.note("%s began before the mesh was at rest", plural(b.restless, "measured stretch"))
@@ -104,23 +106,33 @@ func perEvent(used time.Duration, events int) float64 {
 	return float64(used.Microseconds()) / float64(events)
 }
 
-// paced is the open phase, at the wanted rate or at half of what the rounds reached.
-func (b *bench) paced(senders []*sender, d time.Duration) {
+// paced is the open phase, at the wanted rate or at half of what the rounds reached: raw publishes at that rate for
+// half of the time, then events through the relay.
+func (b *bench) paced(senders []*sender, p *raw, d time.Duration) error {
 	s := &b.out.Summary
 	s.OfferedPerSecond = b.o.Rate
 	if s.OfferedPerSecond == 0 {
 		s.OfferedPerSecond = s.AcceptedPerSecond / 2
 	}
 	if s.OfferedPerSecond < 1 {
-		return
+		return nil
 	}
+	d /= 2
+	b.say("sending %.0f events/s, raw and then through the relay, for %s each", s.OfferedPerSecond, d.Round(time.Second))
 	b.rest()
-	b.say("sending %.0f events/s for %s", s.OfferedPerSecond, d.Round(time.Second))
+	b.rec.begin("raw at that rate")
+	h, err := p.paced(b.ctx, s.OfferedPerSecond, d)
+	if err != nil {
+		return err
+	}
+	s.BaselineP50, s.BaselineP95, s.BaselineP99 = quantile(h, 50), quantile(h, 95), quantile(h, 99)
+	b.rest()
 	b.rec.begin("open")
 	paced(b.ctx, senders, s.OfferedPerSecond, d)
-	_, h := b.rec.state()
+	_, h = b.rec.state()
 	s.P50, s.P95, s.P99 = quantile(h, 50), quantile(h, 95), quantile(h, 99)
 	b.out.Latency = percentiles(h)
+	return nil
 }
 
 // summarize takes medians over the rounds.

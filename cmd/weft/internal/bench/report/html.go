@@ -97,10 +97,11 @@ func (r *Report) tiles() []tile {
 		tiles = append(tiles, tile{Label: "of the baseline", Value: hundredths(s.Ratio), Unit: "×", More: more})
 	}
 	if s.open() {
-		tiles = append(tiles, tile{
-			Label: "latency, p99", Value: decimal(s.P99), Unit: "ms",
-			More: "p50 " + decimal(s.P50) + ", p95 " + decimal(s.P95) + " ms at " + rate(s.OfferedPerSecond) + " events/s",
-		})
+		more := "p50 " + decimal(s.P50) + ", p95 " + decimal(s.P95) + " ms at " + rate(s.OfferedPerSecond) + " events/s"
+		if s.compared() && s.BaselineP99 > 0 {
+			more += "; p99 of the baseline at that rate " + decimal(s.BaselineP99) + " ms"
+		}
+		tiles = append(tiles, tile{Label: "latency, p99", Value: decimal(s.P99), Unit: "ms", More: more})
 	}
 	if r.verified() {
 		t := tile{Label: "verified", Value: "✓ faultless", Class: "good"}

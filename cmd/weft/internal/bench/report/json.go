@@ -66,7 +66,7 @@ func (s Summary) rounded() Summary {
 	for _, v := range []*float64{&s.AcceptedPerSecond, &s.BaselinePerSecond, &s.OfferedPerSecond} {
 		*v = rounded(*v, 0)
 	}
-	for _, v := range []*float64{&s.Ratio, &s.RatioLow, &s.RatioHigh, &s.P50, &s.P95, &s.P99, &s.CPUPerEvent} {
+	for _, v := range []*float64{&s.Ratio, &s.RatioLow, &s.RatioHigh, &s.P50, &s.P95, &s.P99, &s.BaselineP50, &s.BaselineP95, &s.BaselineP99, &s.CPUPerEvent} {
 		*v = rounded(*v, 3)
 	}
 	s.RSS = rounded(s.RSS, 1)

@@ -38,6 +38,9 @@ type Summary struct {
 	P50               float64 `json:"p50_ms"`        // from the intended start
 	P95               float64 `json:"p95_ms"`
 	P99               float64 `json:"p99_ms"`
+	BaselineP50       float64 `json:"baseline_p50_ms"` // at the same rate; 0: the baseline has none
+	BaselineP95       float64 `json:"baseline_p95_ms"`
+	BaselineP99       float64 `json:"baseline_p99_ms"`
 	Errors            int     `json:"errors"` // events without an acknowledgement
 	Lost              int     `json:"lost"`   // acknowledged, and not in every region that has to hold it
 	Duplicated        int     `json:"duplicated"`

@@ -29,7 +29,7 @@ func full() *Report {
 		Took:     192*time.Second + 345678*time.Microsecond,
 		Summary: Summary{
 			AcceptedPerSecond: 41230.4, BaselinePerSecond: 50119.6, Ratio: 0.82344, RatioLow: 0.7911, RatioHigh: 0.8512,
-			OfferedPerSecond: 28861.2, P50: 2.13149, P95: 5.02, P99: 9.4137,
+			OfferedPerSecond: 28861.2, P50: 2.13149, P95: 5.02, P99: 9.4137, BaselineP50: 1.2, BaselineP95: 2.5, BaselineP99: 4.75,
 			Errors: 1, Lost: 1234, Duplicated: 2, Reordered: 0, CPUPerEvent: 12.13049, RSS: 512.44,
 		},
 		Rounds: []Round{

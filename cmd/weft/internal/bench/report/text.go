@@ -57,6 +57,10 @@ func (r *Report) findings() []fact {
 	if s.open() {
 		found = append(found, fact{"latency", fmt.Sprintf("p50 %s ms, p95 %s ms, p99 %s ms at %s events/s offered, from the intended start",
 			decimal(s.P50), decimal(s.P95), decimal(s.P99), rate(s.OfferedPerSecond))})
+		if s.compared() && s.BaselineP99 > 0 {
+			found = append(found, fact{"baseline", fmt.Sprintf("p50 %s ms, p95 %s ms, p99 %s ms at the same rate",
+				decimal(s.BaselineP50), decimal(s.BaselineP95), decimal(s.BaselineP99))})
+		}
 	}
 	if r.verified() {
 		var counts []string
