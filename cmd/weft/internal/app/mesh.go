@@ -106,13 +106,13 @@ func StartMesh(ctx context.Context, o MeshOptions) (m *Mesh, err error) {
 	if err := m.awaitOpen(ctx); err != nil {
 		return m, err
 	}
-	rest, cancel := context.WithTimeout(ctx, stepTime)
-	defer cancel()
-	tenants, err := m.ensureTenants(rest)
+	tenants, err := m.ensureTenants(ctx)
 	if err != nil {
 		return m, err
 	}
-	if err := m.startRelays(rest); err != nil {
+	relays, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	if err := m.startRelays(relays); err != nil {
 		return m, err
 	}
 	return m, m.writeFile(tenants)
@@ -305,24 +305,15 @@ func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
 		if _, ok := m.home().State().Tenants[name]; ok {
 			continue
 		}
-		spec := hub.TenantSpec{Name: name, Limits: accounts.Limits{DiskBytes: m.opts.Disk}}
-		if m.opts.Routes != nil {
-			spec.Routes = m.opts.Routes(name)
-		}
-		b, err := m.home().AddTenant(ctx, spec, "weft up")
-		if err != nil {
+		if err := m.addTenant(ctx, name); err != nil {
 			return nil, err
 		}
-		if _, err := WriteBundle(m.opts.Data, b); err != nil {
-			return nil, err
-		}
-		m.say("tenant %s: account, key %s, certificate, streams in %s", name, b.Kid, strings.Join(m.opts.Regions, ", "))
 	}
 	var out []meshfile.Tenant
 	for _, t := range m.home().State().ActiveTenants() {
 		entry, ok := bundleFiles(m.opts.Data, t.Name)
 		if !ok {
-			b, err := m.home().Reissue(ctx, t.Name, "weft up")
+			b, err := m.reissue(ctx, t.Name)
 			if err != nil {
 				m.say("tenant %s: its files cannot be made again: %v", t.Name, err)
 				continue
@@ -335,6 +326,31 @@ func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
 		out = append(out, entry)
 	}
 	return out, nil
+}
+
+// addTenant and reissue have a step's time for each tenant: a mesh may have a thousand.
+func (m *Mesh) addTenant(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	spec := hub.TenantSpec{Name: name, Limits: accounts.Limits{DiskBytes: m.opts.Disk}}
+	if m.opts.Routes != nil {
+		spec.Routes = m.opts.Routes(name)
+	}
+	b, err := m.home().AddTenant(ctx, spec, "weft up")
+	if err != nil {
+		return err
+	}
+	if _, err := WriteBundle(m.opts.Data, b); err != nil {
+		return err
+	}
+	m.say("tenant %s: account, key %s, certificate, streams in %s", name, b.Kid, strings.Join(m.opts.Regions, ", "))
+	return nil
+}
+
+func (m *Mesh) reissue(ctx context.Context, tenant string) (*hub.Bundle, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	return m.home().Reissue(ctx, tenant, "weft up")
 }
 
 func (m *Mesh) writeFile(tenants []meshfile.Tenant) error {
