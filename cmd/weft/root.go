@@ -51,7 +51,7 @@ func newRootCommand() *cobra.Command {
 		&cobra.Group{ID: groupUse, Title: "Send and read events:"},
 		&cobra.Group{ID: groupAdmin, Title: "Look after it:"})
 	addVerbs(root, groupRun, newUpCommand(), newInitCommand(), newHubCommand(), newRelayCommand())
-	addVerbs(root, groupUse, newSendCommand(), newTailCommand(), newRejectCommand(), newDLQCommand(), newBenchCommand())
+	addVerbs(root, groupUse, newSendCommand(), newTailCommand(), newRejectCommand(), newDLQCommand(), newConsumerCommand(), newBenchCommand())
 	addVerbs(root, groupAdmin, newTenantCommand(), newKeyCommand(), newSchemaCommand(), newFlagCommand(), newKMSCommand(), newStreamCommand(), newPlanCommand(), newConfigCommand())
 	addVerbs(root, "", newVersionCommand())
 	return root

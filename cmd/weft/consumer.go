@@ -1,0 +1,11 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+const consumerLong = `A durable of the tenant's stream remembers how far its consumer has come.`
+
+func newConsumerCommand() *cobra.Command {
+	return &cobra.Command{Use: "consumer", Short: "Look at consumers, and move groups between regions", Long: consumerLong}
+}
