@@ -8,14 +8,15 @@ import (
 // DecodeArray reads a JSON array of events and appends a Result for each to dst. An event of wrong content
 // carries its own error; the returned *Error refuses the body as a whole, and then nothing is appended.
 func DecodeArray(body []byte, l Limits, dst []Result) ([]Result, error) {
-	return decodeArray(body, l, dst, nil)
+	return Reader{Limits: l}.DecodeArray(body, dst)
 }
 
-func decodeArray(body []byte, l Limits, dst []Result, v Visitor) ([]Result, error) {
-	l = l.orDefault()
+// DecodeArray is DecodeArray with those who look on.
+func (r Reader) DecodeArray(body []byte, dst []Result) ([]Result, error) {
+	l := r.Limits.orDefault()
 	d := acquire(body)
 	defer d.release()
-	d.visitor = v
+	d.visitor, d.watcher = r.Visitor, r.Watcher
 	first := len(dst)
 	dst, err := d.array(l, dst)
 	if err != nil {
@@ -63,14 +64,15 @@ func (d *decoder) array(l Limits, dst []Result) ([]Result, *Error) {
 // lines are skipped. Each line stands alone: one that is no JSON carries its own error. The returned *Error
 // refuses the body as a whole, and then nothing is appended.
 func DecodeLines(body []byte, l Limits, dst []Result) ([]Result, error) {
-	return decodeLines(body, l, dst, nil)
+	return Reader{Limits: l}.DecodeLines(body, dst)
 }
 
-func decodeLines(body []byte, l Limits, dst []Result, v Visitor) ([]Result, error) {
-	l = l.orDefault()
+// DecodeLines is DecodeLines with those who look on. The body that they are shown is the line.
+func (r Reader) DecodeLines(body []byte, dst []Result) ([]Result, error) {
+	l := r.Limits.orDefault()
 	d := acquire(body)
 	defer d.release()
-	d.visitor = v
+	d.visitor, d.watcher = r.Visitor, r.Watcher
 	first, start := len(dst), 0
 	for line := 1; start < len(body); line++ {
 		text, _, _ := bytes.Cut(body[start:], []byte{'\n'})
@@ -85,13 +87,13 @@ func decodeLines(body []byte, l Limits, dst []Result, v Visitor) ([]Result, erro
 		d.read(text)
 		d.line, d.start = line, start
 		dst = append(dst, Result{})
-		r := &dst[len(dst)-1]
-		fatal := d.result(r, l)
+		last := &dst[len(dst)-1]
+		fatal := d.result(last, l)
 		if fatal == nil {
 			fatal = d.end()
 		}
 		if fatal != nil {
-			*r, d.spans[len(d.spans)-1] = Result{Err: fatal}, spans{}
+			*last, d.spans[len(d.spans)-1] = Result{Err: fatal}, spans{}
 		}
 		start = next
 	}

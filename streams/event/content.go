@@ -88,9 +88,9 @@ func (d *decoder) requireAll(seen fields) {
 
 // name reads a member's name; 0 where it means nothing.
 func (d *decoder) name() (fields, *Error) {
-	quoted, err := d.json.ReadValue()
-	if err != nil {
-		return 0, d.syntax(err)
+	quoted, fatal := d.quoted()
+	if fatal != nil {
+		return 0, fatal
 	}
 	if bytes.IndexByte(quoted, '\\') >= 0 {
 		plain, _ := jsontext.AppendUnquote(nil, quoted) // the tokenizer accepted it
@@ -155,7 +155,7 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 			return d.mistyped(f, "an object")
 		}
 		if f == fieldPayload {
-			return d.payload(s)
+			return d.payload(e, s)
 		}
 		return d.skip()
 	}
@@ -166,14 +166,14 @@ func (d *decoder) key(s *spans) *Error {
 	if d.json.PeekKind() != jsontext.KindBeginObject {
 		return d.mistyped(fieldKey, "an object")
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return fatal
 	}
 	found := false
 	for d.json.PeekKind() != jsontext.KindEndObject {
-		quoted, err := d.json.ReadValue()
-		if err != nil {
-			return d.syntax(err)
+		quoted, fatal := d.quoted()
+		if fatal != nil {
+			return fatal
 		}
 		if name, _ := jsontext.AppendUnquote(make([]byte, 0, 32), quoted); string(name) == "user_id" {
 			found = true
@@ -184,8 +184,8 @@ func (d *decoder) key(s *spans) *Error {
 			return fatal
 		}
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return fatal
 	}
 	if !found {
 		d.refuse(CodeMissingField, "/key/user_id", "key/user_id is required")
@@ -198,9 +198,9 @@ func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
 	if d.json.PeekKind() != jsontext.KindString {
 		return d.mistyped(f, "a string")
 	}
-	quoted, err := d.json.ReadValue()
-	if err != nil {
-		return d.syntax(err)
+	quoted, fatal := d.quoted()
+	if fatal != nil {
+		return fatal
 	}
 	start := len(d.text)
 	if bytes.IndexByte(quoted, '\\') < 0 {

@@ -24,6 +24,7 @@ type decoder struct {
 	start   int    // offset of body in the whole input
 	content *Error // first refusal of the current event's content
 
+	watcher  Watcher // may be nil
 	visitor  Visitor // may be nil
 	visiting bool    // it wants the tokens that are read
 	later    span    // in body: the current event's payload, where it came before its type and is yet to be shown
@@ -60,7 +61,7 @@ func (d *decoder) release() {
 	if cap(d.spans) > maxKeptSpans {
 		d.spans = nil
 	}
-	d.visitor, d.visiting = nil, false
+	d.watcher, d.visitor, d.visiting = nil, nil, false
 	d.read(nil)
 	pool.Put(d)
 }
@@ -69,6 +70,9 @@ func (d *decoder) release() {
 // the content is left in d.content.
 func (d *decoder) event(e *Event, s *spans) *Error {
 	*e, d.content, d.later = Event{}, nil, span{}
+	if d.watcher != nil {
+		d.watcher.Event(d.index, d.body)
+	}
 	kind := d.json.PeekKind()
 	start := d.next()
 	var fatal *Error
@@ -88,8 +92,8 @@ func (d *decoder) event(e *Event, s *spans) *Error {
 
 // members reads the object that is next.
 func (d *decoder) members(e *Event, s *spans) *Error {
-	if _, err := d.json.ReadToken(); err != nil {
-		return d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return fatal
 	}
 	var seen fields
 	for d.json.PeekKind() != jsontext.KindEndObject {
@@ -107,11 +111,35 @@ func (d *decoder) members(e *Event, s *spans) *Error {
 			return fatal
 		}
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return fatal
 	}
 	d.requireAll(seen)
 	return nil
+}
+
+// bracket reads the brace or bracket that is next.
+func (d *decoder) bracket() *Error {
+	token, err := d.json.ReadToken()
+	if err != nil {
+		return d.syntax(err)
+	}
+	if d.watcher != nil {
+		d.watch(token.Kind(), 1)
+	}
+	return nil
+}
+
+// quoted reads the string that is next, a member's name or a value, as it stands in the input.
+func (d *decoder) quoted() (jsontext.Value, *Error) {
+	v, err := d.json.ReadValue()
+	if err != nil {
+		return nil, d.syntax(err)
+	}
+	if d.watcher != nil {
+		d.watch(jsontext.KindString, len(v))
+	}
+	return v, nil
 }
 
 // end checks that nothing follows.
@@ -126,18 +154,18 @@ func (d *decoder) end() *Error {
 
 // skip reads one value and checks what the tokenizer does not: depth and the range of numbers.
 func (d *decoder) skip() *Error {
-	level := d.json.StackDepth()
+	level, told := d.json.StackDepth(), d.visiting || d.watcher != nil
 	for {
 		start := 0
-		if d.visiting {
+		if told {
 			start = d.next()
 		}
 		token, err := d.json.ReadToken()
 		if err != nil {
 			return d.syntax(err)
 		}
-		if d.visiting {
-			d.visitor.Token(token.Kind(), start, int(d.json.InputOffset()))
+		if told {
+			d.tell(token.Kind(), start)
 		}
 		depth := d.json.StackDepth()
 		switch token.Kind() {
@@ -153,6 +181,17 @@ func (d *decoder) skip() *Error {
 		if depth <= level {
 			return nil
 		}
+	}
+}
+
+// tell shows the token that was read last.
+func (d *decoder) tell(kind jsontext.Kind, start int) {
+	end := int(d.json.InputOffset())
+	if d.visiting {
+		d.visitor.Token(kind, start, end)
+	}
+	if d.watcher != nil {
+		d.watcher.Next(kind, start, end)
 	}
 }
 

@@ -43,6 +43,7 @@ type Event struct {
 	HasSourceSeq  bool
 	SourceEpoch   uint64 // rises when a source starts its count again
 	Raw           []byte // the producer's bytes of this event's JSON value, aliasing the input
+	Payload       []byte // those of its payload, as far as it is an object
 }
 
 // Limits bound a batch; zero means the default.
@@ -74,12 +75,13 @@ type Result struct {
 
 // Decode reads one event: raw must be one JSON value with nothing but white space around it. A refusal is an
 // *Error; then e holds the members that could be read and are valid.
-func Decode(raw []byte, e *Event) error { return decode(raw, e, nil) }
+func Decode(raw []byte, e *Event) error { return Reader{}.Decode(raw, e) }
 
-func decode(raw []byte, e *Event, v Visitor) error {
+// Decode is Decode with those who look on.
+func (r Reader) Decode(raw []byte, e *Event) error {
 	d := acquire(raw)
 	defer d.release()
-	d.visitor = v
+	d.visitor, d.watcher = r.Visitor, r.Watcher
 	d.spans = append(d.spans, spans{})
 	fatal := d.event(e, &d.spans[0])
 	if fatal == nil {

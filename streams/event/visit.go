@@ -16,34 +16,47 @@ type Visitor interface {
 	End(start, end int)
 }
 
-// Reader decodes as the functions of the same names do, with a Visitor. It is safe for concurrent use if its Visitor
-// is.
+// Watcher sees all of each event, envelope and payload alike, in the same pass: rules that hold for every event are
+// checked by it. It sees events that are refused too, and of what is no strict JSON the part before that shows.
+type Watcher interface {
+	// Event comes before the tokens of the event at index in its batch. body may be used until the next Event.
+	Event(index int, body []byte)
+	// Next is body[start:end]: a value that is no object or array, a bracket or brace, or a member's name.
+	Next(kind jsontext.Kind, start, end int)
+}
+
+// Reader decodes as the functions of the same names do, while others look on. It is safe for concurrent use if these
+// are.
 type Reader struct {
 	Limits  Limits
 	Visitor Visitor // may be nil
+	Watcher Watcher // may be nil
 }
 
-// Decode is Decode with the Visitor.
-func (r Reader) Decode(raw []byte, e *Event) error { return decode(raw, e, r.Visitor) }
-
-// DecodeArray is DecodeArray with the Visitor.
-func (r Reader) DecodeArray(body []byte, dst []Result) ([]Result, error) {
-	return decodeArray(body, r.Limits, dst, r.Visitor)
+// watch shows the token of this length that was read last.
+func (d *decoder) watch(kind jsontext.Kind, length int) {
+	end := int(d.json.InputOffset())
+	d.watcher.Next(kind, end-length, end)
 }
 
-// DecodeLines is DecodeLines with the Visitor. Payload's body is the line.
-func (r Reader) DecodeLines(body []byte, dst []Result) ([]Result, error) {
-	return decodeLines(body, r.Limits, dst, r.Visitor)
+// payload reads the payload that is next.
+func (d *decoder) payload(e *Event, s *spans) *Error {
+	d.json.PeekKind()
+	start := d.next()
+	fatal := d.shown(s, start)
+	if fatal == nil {
+		end := d.json.InputOffset()
+		e.Payload = d.body[start:end:end]
+	}
+	return fatal
 }
 
-// payload reads the payload that is next, and shows it if type and version were read before. Where they come later,
-// revisit shows it: producers that write them first spare the second pass.
-func (d *decoder) payload(s *spans) *Error {
+// shown reads the payload, and shows it if type and version were read before. Where they come later, revisit shows it:
+// producers that write them first spare the second pass.
+func (d *decoder) shown(s *spans, start int) *Error {
 	if d.visitor == nil {
 		return d.skip()
 	}
-	d.json.PeekKind()
-	start := d.next()
 	if s.typ.length == 0 || s.version.length == 0 {
 		fatal := d.skip()
 		d.later = span{uint32(start), uint32(int(d.json.InputOffset()) - start)}
@@ -74,7 +87,7 @@ func (d *decoder) revisit(s *spans) {
 	}
 	again := acquire(value)
 	defer again.release()
-	again.visitor, again.visiting = d.visitor, true
+	again.visitor, again.visiting = d.visitor, true // the watcher has seen it
 	if fatal := again.skip(); fatal != nil {
 		panic("event: a payload that was read before is no JSON: " + fatal.Error())
 	}

@@ -112,3 +112,65 @@ func TestVisitorOnReference(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// watched records all that a watcher is shown.
+type watched struct {
+	body   []byte
+	events [][]string
+}
+
+func (w *watched) Event(index int, body []byte) {
+	w.body = body
+	w.events = append(w.events, []string{fmt.Sprint(index)})
+}
+
+func (w *watched) Next(kind jsontext.Kind, start, end int) {
+	last := &w.events[len(w.events)-1]
+	text := string(w.body[start:end])
+	if text[0] != byte(kind) && !(kind == jsontext.KindNumber && strings.Trim(text, "-0123456789.eE+") == "") {
+		text = "kind " + kind.String() + " of " + text
+	}
+	*last = append(*last, text)
+}
+
+// A watcher is shown every token of every event, wherever it stands, and once.
+func TestWatcher(t *testing.T) {
+	const one = `{ "event_id":"e\u0031", "payload" : { "x" : [ 1 , "s\"", {} ] , "y":null},"event_type":"a.b","schema_version":"1.0.0" ,"occurred_at":"2026-01-31T12:00:00Z","key":{"user_id":"u","x":[true]}, ` +
+		`"source_seq": 7,"source_epoch":1 ,"ctx":{"geo" :"DE"},"other":-1.5e3 , "more" : [ ] }`
+	want := strings.Fields(`{ "event_id" "e\u0031" "payload" { "x" [ 1 "s\"" { } ] "y" null } "event_type" "a.b" "schema_version" "1.0.0" "occurred_at" "2026-01-31T12:00:00Z" "key" { "user_id" "u" "x" [ true ] } ` +
+		`"source_seq" 7 "source_epoch" 1 "ctx" { "geo" "DE" } "other" -1.5e3 "more" [ ] }`)
+	check := func(name string, w *watched, n int, err error) {
+		t.Helper()
+		if err != nil || len(w.events) != n {
+			t.Fatalf("%s: %d events, %v", name, len(w.events), err)
+		}
+		for i, got := range w.events {
+			if got[0] != fmt.Sprint(i) || strings.Join(got[1:], " ") != strings.Join(want, " ") {
+				t.Errorf("%s: got %q\nwant %q", name, got, want)
+			}
+		}
+	}
+	for _, v := range []event.Visitor{nil, &tape{}, &tape{refuse: true}} {
+		var e event.Event
+		w := &watched{}
+		err := event.Reader{Watcher: w, Visitor: v}.Decode([]byte(one), &e)
+		check("one", w, 1, err)
+		w = &watched{}
+		_, err = event.Reader{Watcher: w, Visitor: v}.DecodeArray([]byte("["+one+" , "+one+"]"), nil)
+		check("array", w, 2, err)
+		w = &watched{}
+		_, err = event.Reader{Watcher: w, Visitor: v}.DecodeLines([]byte(one+"\n\n"+one), nil)
+		check("lines", w, 2, err)
+	}
+}
+
+// An event has its payload's bytes.
+func TestPayload(t *testing.T) {
+	var e event.Event
+	if err := event.Decode([]byte(visited), &e); err != nil || string(e.Payload) != `{ "x" : [ 1 , "s\"", {} ] , "y":null}` || cap(e.Payload) != len(e.Payload) {
+		t.Errorf("%s, %v", e.Payload, err)
+	}
+	if err := event.Decode([]byte(strings.Replace(visited, `{ "x" : [ 1 , "s\"", {} ] , "y":null}`, "[]", 1)), &e); err == nil || e.Payload != nil {
+		t.Errorf("%s, %v", e.Payload, err)
+	}
+}
