@@ -33,7 +33,7 @@ type Options struct {
 	MaxReferences int // $ref in the document
 	MaxBranches   int // subschemas that apply to one and the same value
 	MaxSteps      int // subschemas tried for one value, at run time: a document that takes more is refused
-	MaxViolations int // told of one value
+	MaxViolations int // told of one value; by default one more than people are told, so that whoever tells them knows that there are more
 
 	// AnnotateFormats makes format say nothing about validity, as 2020-12 has it where no vocabulary asks for it. By
 	// default it is asserted, in both drafts.
@@ -48,7 +48,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		MaxBytes: 256 << 10, MaxDepth: 128, MaxSchemas: 8192, MaxPatterns: 512, MaxPattern: 1024, MaxReferences: 8192,
-		MaxBranches: 1024, MaxSteps: 1 << 20, MaxViolations: 32,
+		MaxBranches: 1024, MaxSteps: 1 << 20, MaxViolations: 33,
 	}
 }
 

@@ -142,6 +142,9 @@ func (r *Run) End(start, end int) []Violation {
 	return v
 }
 
+// Drop takes the Run back without a verdict: the input has ended within the value.
+func (r *Run) Drop() { r.release() }
+
 // Token takes the next token: body[start:end]. A name is a string.
 func (r *Run) Token(kind jsontext.Kind, start, end int) {
 	if r.schema.program == nil || r.over {

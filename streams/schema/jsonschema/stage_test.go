@@ -49,39 +49,7 @@ func read(tb testing.TB, path string) []byte {
 	return bytes.TrimSpace(text)
 }
 
-// BenchmarkStageSchema is the hot path's stage from bytes to a verdict with a schema, the decoding included: the
-// reference event of 454 bytes, whose payload has a closed schema with references, patterns, enums and bounds.
-func BenchmarkStageSchema(b *testing.B) {
-	raw := read(b, "../../event/testdata/reference.json")
-	s := compile(b, string(read(b, "testdata/bet.schema.json")))
-	b.Run("event", func(b *testing.B) {
-		g := &gate{schema: s}
-		b.SetBytes(int64(len(raw)))
-		b.ReportAllocs()
-		var e event.Event
-		for b.Loop() {
-			if err := (event.Reader{Visitor: g}).Decode(raw, &e); err != nil || g.bad != nil {
-				b.Fatal(err, g.bad)
-			}
-		}
-	})
-	array := append([]byte{'['}, bytes.Repeat(append(raw, ','), 100)...)
-	array[len(array)-1] = ']'
-	b.Run("array100", func(b *testing.B) {
-		g := &gate{schema: s}
-		b.SetBytes(int64(len(array)))
-		b.ReportAllocs()
-		var results []event.Result
-		for b.Loop() {
-			var err error
-			if results, err = (event.Reader{Visitor: g}).DecodeArray(array, results[:0]); err != nil || len(results) != 100 || g.bad != nil {
-				b.Fatal(err, g.bad)
-			}
-		}
-	})
-}
-
-// The parts of the stage, to compare in one run: decoding alone, checking alone, and the library.
+// BenchmarkParts are the parts of the stage that package gate measures, to compare in one run: decoding alone, checking alone, and the library.
 func BenchmarkParts(b *testing.B) {
 	raw := read(b, "../../event/testdata/reference.json")
 	s := compile(b, string(read(b, "testdata/bet.schema.json")))

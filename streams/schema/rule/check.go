@@ -19,7 +19,7 @@ const (
 
 // Bounds of what Check tells.
 const (
-	MaxViolations = 32
+	MaxViolations = 33 // one more than people are told, so that whoever tells them knows that there are more
 	maxPointer    = 256
 )
 
@@ -31,19 +31,30 @@ type Violation struct {
 }
 
 // Checker is a compiled Set.
-type Checker struct{ paths []path }
+type Checker struct {
+	paths []path
+	need  *need               // the required ones, nil without any
+	ban   *ban                // the blocked ones, nil without any
+	types map[string]*Checker // what is asked of one type besides
+}
 
 type path struct {
 	rule, text string
 	names      []string
 }
 
-// Empty says that no event can break the rules: it need not be asked.
-func (c *Checker) Empty() bool { return len(c.paths) == 0 }
+// Empty says that no event of any type can break the rules: it need not be asked.
+func (c *Checker) Empty() bool { return len(c.paths) == 0 && len(c.types) == 0 }
 
-// Check walks an event's bytes, at most as deep as paths lead. The error is not nil where they are no strict JSON.
+// Of is what is asked of events of one type besides, nil where that is nothing.
+func (c *Checker) Of(eventType []byte) *Checker { return c.types[string(eventType)] }
+
+// General says whether anything is asked of events of all types.
+func (c *Checker) General() bool { return len(c.paths) > 0 }
+
+// Check walks an event's bytes, at most as deep as paths lead. What is asked of its type besides is asked of Of. The error is not nil where they are no strict JSON.
 func (c *Checker) Check(raw []byte) ([]Violation, error) {
-	if c.Empty() {
+	if len(c.paths) == 0 {
 		return nil, nil
 	}
 	w := walk{checker: c, dec: jsontext.NewDecoder(bytes.NewReader(raw))}

@@ -2,7 +2,8 @@
 // schema says.
 //
 // Those who answer for all of a tenant's events write a Set; the registry keeps it, the relay's gate compiles it once
-// and asks it of each event. All values are immutable and all functions pure and safe for concurrent use.
+// and asks it of each event: a Run says whether it breaks a rule while it is decoded, and Checker.Check tells how. All
+// values but a Run are immutable, and all functions pure and safe for concurrent use.
 //
 // # Paths
 //
@@ -13,11 +14,13 @@
 package rule
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/schema/compat"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // Policy is what becomes of an event whose type or version has no schema.
@@ -42,11 +45,20 @@ type Set struct {
 	BlockedFields  []string      `json:"blocked_fields,omitempty"`
 	RequiredFields []string      `json:"required_fields,omitempty"`
 	UnknownTypes   Policy        `json:"unknown_types,omitempty"` // empty: accept
+
+	Types map[string]Fields `json:"types,omitempty"` // what is asked of events of one type besides, in their payload
+}
+
+// Fields are what the events of one type must not have, and must have. Their paths begin with payload.
+type Fields struct {
+	BlockedFields  []string `json:"blocked_fields,omitempty"`
+	RequiredFields []string `json:"required_fields,omitempty"`
 }
 
 // Bounds of a set.
 const (
-	MaxPaths = 128 // of each kind
+	MaxPaths = 128 // of each kind, of all types and of one
+	MaxTypes = 64  // with fields of their own
 	MaxPath  = 256 // bytes of one
 	MaxNames = 16  // in one
 )
@@ -84,11 +96,43 @@ func Compile(s *Set) (*Checker, error) {
 	if !slices.Contains([]Policy{Accept, Refuse, DeadLetter}, s.Unknown()) {
 		return nil, refusal("rule_policy", "unknown_types %q is none of accept, refuse and dead-letter", s.UnknownTypes)
 	}
+	c, err := compile(Fields{s.BlockedFields, s.RequiredFields})
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Types) > MaxTypes {
+		return nil, refusal("rule_types", "%d types have fields of their own, and %d can", len(s.Types), MaxTypes)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Types)) {
+		if !subject.ValidType(name) {
+			return nil, refusal("rule_types", "%q is no event type", name)
+		}
+		typed, err := compile(s.Types[name])
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range typed.paths {
+			if p.names[0] != "payload" || len(p.names) < 2 {
+				return nil, refusal("rule_path", "%s of %s: %q: what is asked of one type is in its payload: payload.…", p.rule, name, p.text)
+			}
+		}
+		if len(typed.paths) == 0 {
+			continue
+		}
+		if c.types == nil {
+			c.types = map[string]*Checker{}
+		}
+		c.types[name] = typed
+	}
+	return c, nil
+}
+
+func compile(f Fields) (*Checker, error) {
 	c := &Checker{}
 	for _, kind := range []string{Blocked, Required} {
-		list := s.BlockedFields
+		list := f.BlockedFields
 		if kind == Required {
-			list = s.RequiredFields
+			list = f.RequiredFields
 		}
 		if len(list) > MaxPaths {
 			return nil, refusal("rule_paths", "%s has %d paths, and %d are possible", kind, len(list), MaxPaths)
@@ -104,6 +148,7 @@ func Compile(s *Set) (*Checker, error) {
 			c.paths = append(c.paths, path{rule: kind, text: text, names: names})
 		}
 	}
+	c.grow()
 	return c, nil
 }
 

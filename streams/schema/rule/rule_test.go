@@ -105,6 +105,9 @@ func TestCompileRefuses(t *testing.T) {
 		"deep":                  {rule.Set{BlockedFields: []string{strings.Repeat("a.", rule.MaxNames) + "a"}}, "rule_path"},
 		"many":                  {rule.Set{BlockedFields: many}, "rule_paths"},
 		"policy":                {rule.Set{UnknownTypes: "drop"}, "rule_policy"},
+		"a type's envelope":     {rule.Set{Types: map[string]rule.Fields{"a.b": {BlockedFields: []string{"ctx.x"}}}}, "rule_path"},
+		"a type's whole":        {rule.Set{Types: map[string]rule.Fields{"a.b": {BlockedFields: []string{"payload"}}}}, "rule_path"},
+		"no type":               {rule.Set{Types: map[string]rule.Fields{"A": {}}}, "rule_types"},
 		"mode":                  {rule.Set{Compatibility: rule.Compatibility{Mode: "sideways"}}, "compat_level"},
 	} {
 		if _, err := rule.Compile(&s.set); fault.CodeOf(err) != s.code {
