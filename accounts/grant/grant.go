@@ -65,13 +65,13 @@ func logReader(s string) []string {
 }
 
 // Relay is a relay in a tenant's account: publishes events to every region, writes what was refused into its
-// own region's log, asks for the digests of originals and whether another region has an event. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
+// own region's log and what has no schema into the dead letters, asks for the digests of originals and whether another region has an event. Its answers come to its own inbox, RelayInbox. An id that is not ValidID is granted nothing.
 func Relay(region, relayID string) Permissions {
 	if !ValidID(relayID) {
 		return Permissions{}
 	}
 	return Permissions{
-		Publish:   []string{"evt.*.*.*.*.>", subject.RejectsOf(region), digestAnywhere, remoteAnywhere},
+		Publish:   []string{"evt.*.*.*.*.>", subject.RejectsOf(region), subject.DeadLettersOfRelays(region), digestAnywhere, remoteAnywhere},
 		Subscribe: []string{RelayInbox(region, relayID) + ".>"},
 	}
 }

@@ -222,6 +222,8 @@ func TestWhoMayPublishWhat(t *testing.T) {
 		{"dlq.eu.panic.bets.other", []string{"owner"}},
 		{"rej.eu.signature.signature_invalid", []string{"relay"}},
 		{"rej.us.signature.signature_invalid", nil}, // no relay speaks for another region
+		{"dlq.eu.unknown_type.bets.weft-relay", []string{"owner", "relay"}},
+		{"dlq.us.unknown_type.bets.weft-relay", []string{"owner"}},
 		{"_INB.eu.relay-1.x", []string{"service"}},
 		{"_INBOX.x", nil},
 		{"$SYS.REQ.CLAIMS.UPDATE", []string{"system"}},

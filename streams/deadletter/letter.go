@@ -14,12 +14,12 @@ import (
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-// Letter is what is recorded of an event that a consumer gave up. It stands in a header of the event itself, whose
-// bytes and headers stay what they were.
+// Letter is what is recorded of an event that a consumer gave up, or that a relay took though its type has no schema.
+// It stands in a header of the event itself, whose bytes and headers stay what they were.
 type Letter struct {
-	Cause    string    `json:"cause"`    // class of the last failure: failure, delayed, permanent or panic
-	Consumer string    `json:"consumer"` // its durable
-	Region   string    `json:"region"`   // where the consumer read the event
+	Cause    string    `json:"cause"`    // class of the last failure: failure, delayed, permanent or panic; of a relay: UnknownType
+	Consumer string    `json:"consumer"` // its durable; subject.RelayDurable of a relay
+	Region   string    `json:"region"`   // where the consumer read the event, or the relay took it
 	ParkedAt time.Time `json:"parked_at"`
 
 	Attempts   int       `json:"attempts"` // failed calls of the process that gave it up
@@ -31,9 +31,12 @@ type Letter struct {
 	EventID   string `json:"event_id"`
 	Subject   string `json:"subject"`    // of the event as its origin stored it
 	Origin    string `json:"origin"`     // region and epoch that accepted the event
-	OriginSeq uint64 `json:"origin_seq"` // in the origin's EVENTS
+	OriginSeq uint64 `json:"origin_seq"` // in the origin's EVENTS; 0 of an event that is not there
 	TraceID   string `json:"trace_id,omitempty"`
 }
+
+// UnknownType is the cause of an event whose type has no schema, where the tenant's rules keep such.
+const UnknownType = "unknown_type"
 
 // Message is the letter as it is stored: the event's bytes, its headers without those that are the server's, and the
 // letter. A second Message of the same giving up is stored once.
@@ -42,10 +45,7 @@ func (l *Letter) Message(original nats.Header, raw []byte) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := *l
-	c.FirstError, c.LastError = short(c.FirstError), short(c.LastError)
-	c.ParkedAt, c.FirstAt, c.LastAt = c.ParkedAt.UTC(), c.FirstAt.UTC(), c.LastAt.UTC()
-	text, err := json.Marshal(&c)
+	text, err := l.Text()
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +57,18 @@ func (l *Letter) Message(original nats.Header, raw []byte) (*nats.Msg, error) {
 	}
 	// Of this giving up, and not of the event: one that is given up again later is another letter.
 	msg.Header.Set(header.MsgID, strings.Join([]string{l.Consumer, l.Origin, strconv.FormatUint(l.OriginSeq, 10), strconv.FormatInt(l.FirstAt.UnixNano(), 36)}, "."))
-	msg.Header.Set(header.DeadLetter, string(text))
+	msg.Header.Set(header.DeadLetter, text)
 	msg.Data = raw
 	return msg, nil
+}
+
+// Text is the letter as a header holds it.
+func (l *Letter) Text() (string, error) {
+	c := *l
+	c.FirstError, c.LastError = short(c.FirstError), short(c.LastError)
+	c.ParkedAt, c.FirstAt, c.LastAt = c.ParkedAt.UTC(), c.FirstAt.UTC(), c.LastAt.UTC()
+	text, err := json.Marshal(&c)
+	return string(text), err
 }
 
 // LetterOf reads the letter of a stored message.

@@ -153,6 +153,15 @@ var reasons = [...]Reason{
 	{Code: "invalid_user_id", Cause: Envelope, Status: 422},
 	{Code: "invalid_source_seq", Cause: Envelope, Status: 422},
 
+	{Code: "schema_violation", Cause: Schema, Status: 422},
+	{Code: "field_blocked", Cause: Schema, Status: 422},
+	{Code: "field_missing", Cause: Schema, Status: 422},
+	{Code: "unknown_type", Cause: Schema, Status: 422},
+	{Code: "schema_version_unknown", Cause: Schema, Status: 422},
+	{Code: "schema_version_draft", Cause: Schema, Status: 422},
+	{Code: "schema_version_retired", Cause: Schema, Status: 422},
+	{Code: "schema_version_quarantined", Cause: Schema, Status: 422},
+
 	{Code: "event_id_conflict", Cause: Conflict, Status: 409},
 
 	{Code: "guard_full", Cause: Limit, Status: 429},
@@ -166,6 +175,8 @@ var reasons = [...]Reason{
 	{Code: "issuer_unreachable", Cause: Mesh, Status: 503},
 	{Code: "region_unknown", Cause: Mesh, Status: 503},
 	{Code: "routes_invalid", Cause: Mesh, Status: 503},
+	{Code: "schema_pending", Cause: Mesh, Status: 503},
+	{Code: "schema_unusable", Cause: Mesh, Status: 503},
 	{Code: "control_stale", Cause: Mesh, Status: 503},
 	{Code: "durability", Cause: Mesh, Status: 503},
 	{Code: "home_unknown", Cause: Mesh, Status: 503},

@@ -11,6 +11,8 @@ func TestDeadLetterSubjects(t *testing.T) {
 	for want, d := range map[string]subject.DeadLetter{
 		"dlq.eu-2.panic.bets.Ledger_1": {Region: "eu-2", Cause: "panic", Topic: "bets", Durable: "Ledger_1"},
 		"dlq.us.failure.bets~2.d":      {Region: "us", Cause: "failure", Topic: "bets~2", Durable: "d"},
+
+		"dlq.us.unknown_type.bets.weft-relay": {Region: "us", Cause: "unknown_type", Topic: "bets", Durable: subject.RelayDurable},
 	} {
 		if got, err := subject.ParseDeadLetter(d.String()); err != nil || got != d || d.String() != want {
 			t.Errorf("%s is read as %+v, %v", d, got, err)
