@@ -17,7 +17,7 @@ import (
 
 // coded are the folders and files whose codes reach a producer.
 var coded = []string{
-	"intake", "uplink", "../streams/event", "../accounts/signature", "../accounts/token", "../accounts/revocation",
+	"intake", "gate", "uplink", "../streams/event", "../accounts/signature", "../accounts/token", "../accounts/revocation",
 	"../accounts/keyring/key.go",
 }
 

@@ -50,6 +50,15 @@ type answer struct {
 	Errors                              []struct {
 		Index                 int
 		Pointer, Code, Detail string
+		Rule, Expected        string
+		Schema                string
+	}
+	ErrorsCapped bool `json:"errors_capped"`
+	DeadLettered int  `json:"dead_lettered"`
+	Pointer      string
+	Warnings     []struct {
+		Events               int
+		Code, Schema, Detail string
 	}
 	Stored, Duplicates, Forwarded int
 	Rejected, Unavailable         int
@@ -58,6 +67,8 @@ type answer struct {
 		EventID                                            string `json:"event_id"`
 		Status, Code, Detail, Pointer, Region, Stream, Ack string
 		Seq                                                uint64
+		Errors                                             []struct{ Pointer, Code, Rule, Expected, Schema string }
+		ErrorsCapped                                       bool `json:"errors_capped"`
 	}
 }
 

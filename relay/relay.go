@@ -18,6 +18,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/revocation"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/clock"
+	"github.com/weft-mesh/weft/relay/gate"
 	"github.com/weft-mesh/weft/relay/guard"
 	"github.com/weft-mesh/weft/relay/intake"
 	"github.com/weft-mesh/weft/relay/reject"
@@ -37,9 +38,11 @@ type Relay struct {
 	guard    *guard.Guard
 	conns    *connections
 	rejects  *reject.Log
+	gates    *gate.Gates
 	clock    *clock.Watch
 	tokens   *token.Verifier // nil without issuers
 	undo     func()          // unregisters the metrics
+	began    time.Time
 
 	started  atomic.Bool
 	stopping atomic.Bool
@@ -64,7 +67,7 @@ func New(o Options) (*Relay, error) {
 		}
 		o.Clients = c
 	}
-	r := &Relay{o: o, quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
+	r := &Relay{o: o, began: o.Now(), quit: make(chan struct{}), served: make(chan error, 1), undo: func() {}}
 	r.conns = &connections{clients: o.Clients, log: o.Logger, now: o.Now, open: map[net.Conn]*connection{}}
 	if err := r.assemble(); err != nil {
 		r.release()
@@ -109,6 +112,9 @@ func (r *Relay) assemble() (err error) {
 	}); err != nil {
 		return err
 	}
+	if r.gates, err = gate.New(gate.Options{Region: r.o.Origin, Age: r.o.Control.HeartbeatAge, Logger: r.o.Logger, Registerer: r.o.Registerer}); err != nil {
+		return err
+	}
 	hosts, err := r.hosts()
 	if err != nil {
 		return err
@@ -117,7 +123,7 @@ func (r *Relay) assemble() (err error) {
 	limits.BodyBytes, limits.BatchEvents = r.o.Limits.BodyBytes, r.o.Limits.BatchEvents
 	in := intake.Options{
 		Region: r.o.Origin, RelayID: r.o.ID, Hosts: hosts, Control: r.o.Control, Publisher: r.pool, Guard: r.guard, Client: r.conns.check, Sealer: r.o.Sealer,
-		Limits: limits, Recorder: m, Refusals: r.rejects, Clock: r.clock, Logger: r.o.Logger, Now: r.o.Now,
+		Limits: limits, Recorder: m, Refusals: r.rejects, Schemas: r.gates, Clock: r.clock, Logger: r.o.Logger, Now: r.o.Now,
 	}
 	if r.tokens != nil {
 		in.Tokens = r.tokens
@@ -150,6 +156,9 @@ func (r *Relay) release() {
 	}
 	if r.clock != nil {
 		r.clock.Close()
+	}
+	if r.gates != nil {
+		r.gates.Close()
 	}
 	r.undo()
 }
@@ -314,7 +323,9 @@ func (r *Relay) Start() error {
 		r.tokens.Start()
 	}
 	r.guard.Start()
+	r.gates.Follow(r.o.Control.State()) // nothing is taken unseen
 	r.done.Go(r.watch)
+	r.done.Go(r.compile)
 	r.done.Go(func() { r.clock.Run(r.quit) })
 	r.done.Go(func() {
 		err := r.server.ServeTLS(r.listener, "", "")
@@ -326,6 +337,25 @@ func (r *Relay) Start() error {
 	r.o.Logger.Info("relay listens", zap.String("address", r.Addr()), zap.String("region", r.o.Origin), zap.String("id", r.o.ID))
 	return nil
 }
+
+// compile keeps the gates as the control state says, beside all else: it may take a while.
+func (r *Relay) compile() {
+	for {
+		changed := r.o.Control.Changed()
+		r.gates.Follow(r.o.Control.State())
+		select {
+		case <-changed:
+		case <-r.quit:
+			return
+		}
+	}
+}
+
+// SchemaTallies is what each version of a schema has judged since the relay was made; see Began.
+func (r *Relay) SchemaTallies() []gate.Tally { return r.gates.Tallies() }
+
+// Began is when the relay was made: its tallies count from then on.
+func (r *Relay) Began() time.Time { return r.began }
 
 // watch opens what is new and drops what belongs to tenants and keys that are gone, at every change of
 // the control state, and looks at the open connections every now and then.

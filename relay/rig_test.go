@@ -92,6 +92,12 @@ func (c *fakeControl) change(f func(*control.State)) {
 	for k, v := range c.state.Certificates {
 		next.Certificates[k] = v
 	}
+	for k, v := range c.state.Schemas {
+		next.Schemas[k] = v
+	}
+	for k, v := range c.state.Rules {
+		next.Rules[k] = v
+	}
 	f(next)
 	c.state = next
 	close(c.changed)

@@ -16,12 +16,14 @@ const codeOK = "ok"
 func (h *Handler) answerOne(w http.ResponseWriter, x *exchange) (int, string) {
 	o := &x.outcomes[0]
 	if !o.done() {
-		return h.refuse(w, x, &problem{status: o.httpStatus(), code: o.why.code, detail: o.why.detail, pointer: o.why.pointer, eventID: o.eventID})
+		return h.refuse(w, x, &problem{status: o.httpStatus(), code: o.why.code, detail: o.why.detail, pointer: o.why.pointer, eventID: o.eventID, refusal: o.why.refusal})
 	}
 	b := append(x.out[:0], `{"event_id":`...)
 	b = appendString(b, o.eventID)
 	b = o.appendPlace(b)
 	b = appendMember(b, "ack", o.ack)
+	b = o.appendWhy(b)
+	b = x.appendWarnings(b)
 	x.out = append(b, '}', '\n')
 	write(w, typeJSON, http.StatusAccepted, x.out)
 	return http.StatusAccepted, codeOK
@@ -56,7 +58,13 @@ func (o *outcome) appendPlace(b []byte) []byte {
 	}
 	b = append(b, `,"region":"`...)
 	b = append(b, o.region.Name...)
-	b = append(b, `","stream":"`+subject.EventsStream+`","seq":`...)
+	b = append(b, `","stream":"`...)
+	if o.status == statusKept {
+		b = append(b, subject.DeadLettersStream...)
+	} else {
+		b = append(b, subject.EventsStream...)
+	}
+	b = append(b, `","seq":`...)
 	return strconv.AppendUint(b, o.seq, 10)
 }
 
@@ -65,6 +73,7 @@ type results struct {
 	outcomes                                             []outcome
 	all                                                  bool
 	stored, duplicates, forwarded, rejected, unavailable int
+	kept                                                 int
 	ack                                                  string // what holds for all that are stored, "" for none
 }
 
@@ -79,6 +88,8 @@ func summarize(outcomes []outcome, all bool) results {
 			s.duplicates++
 		case statusForwarded:
 			s.forwarded++
+		case statusKept:
+			s.kept++
 		case statusRejected:
 			s.rejected++
 		default:
@@ -127,6 +138,9 @@ func (s *results) append(b []byte) []byte {
 		b = append(b, '"', ':')
 		b = strconv.AppendInt(b, int64(c.n), 10)
 	}
+	if s.kept > 0 {
+		b = strconv.AppendInt(append(b, `,"dead_lettered":`...), int64(s.kept), 10)
+	}
 	b = appendMember(b, "ack", s.ack)
 	b = append(b, `,"results":[`...)
 	first := true
@@ -153,19 +167,28 @@ func (o *outcome) append(b []byte, index int, ack string) []byte {
 	if o.done() && o.ack != ack {
 		b = appendMember(b, "ack", o.ack)
 	}
-	if o.why != nil {
-		b = appendMember(b, "code", o.why.code)
-		b = appendMember(b, "detail", o.why.detail)
-		b = appendMember(b, "pointer", o.why.pointer)
+	return append(o.appendWhy(b), '}')
+}
+
+// appendWhy tells why an event is not stored, or not plainly.
+func (o *outcome) appendWhy(b []byte) []byte {
+	if o.why == nil {
+		return b
 	}
-	return append(b, '}')
+	b = appendMember(b, "code", o.why.code)
+	b = appendMember(b, "detail", o.why.detail)
+	b = appendMember(b, "pointer", o.why.pointer)
+	if r := o.why.refusal; r != nil {
+		b = appendViolations(b, r, false)
+	}
+	return b
 }
 
 // answerBatch answers a batch: 200 with the results, or 503 when nothing is stored and a retry can
 // change that.
 func (h *Handler) answerBatch(w http.ResponseWriter, x *exchange) (int, string) {
 	s := summarize(x.outcomes, x.all)
-	if s.unavailable > 0 && s.stored+s.duplicates+s.forwarded == 0 {
+	if s.unavailable > 0 && s.stored+s.duplicates+s.forwarded+s.kept == 0 {
 		p := &problem{status: http.StatusServiceUnavailable, results: &s}
 		for i := range x.outcomes {
 			if o := &x.outcomes[i]; o.status == statusUnavailable {
@@ -180,6 +203,7 @@ func (h *Handler) answerBatch(w http.ResponseWriter, x *exchange) (int, string) 
 	}
 	b := append(x.out[:0], '{')
 	b = s.append(b)
+	b = x.appendWarnings(b)
 	x.out = append(b, '}', '\n')
 	write(w, typeJSON, http.StatusOK, x.out)
 	return http.StatusOK, codeOK

@@ -20,6 +20,7 @@ const (
 	statusStored      status = "stored"
 	statusDuplicate   status = "duplicate"
 	statusForwarded   status = "forwarded"
+	statusKept        status = "dead_lettered" // its type has no schema: no consumer sees it
 	statusRejected    status = "rejected"
 	statusUnavailable status = "unavailable"
 )
@@ -31,7 +32,7 @@ type outcome struct {
 	region  *accounts.RegionInfo // that stores it, nil when none was chosen
 	seq     uint64
 	ack     string // what a success guarantees
-	why     *why   // of a rejected or unavailable one
+	why     *why   // of a rejected, unavailable or dead-lettered one
 }
 
 // done says whether the mesh has the event.
@@ -39,16 +40,20 @@ func (o *outcome) done() bool { return o.status != statusRejected && o.status !=
 
 // decode reads every event of the body. single says that the body is one event and not a batch of one.
 func (h *Handler) decode(x *exchange) (single bool, p *problem) {
+	read := event.Reader{Limits: h.events}
+	if p := h.hold(x, &read); p != nil {
+		return false, p
+	}
 	var err error
 	switch {
 	case contentKind(x.signed.ContentType) == typeNDJSON:
-		x.decoded, err = event.DecodeLines(x.body, h.events, x.decoded)
+		x.decoded, err = read.DecodeLines(x.body, x.decoded)
 	case firstByte(x.body) == '[':
-		x.decoded, err = event.DecodeArray(x.body, h.events, x.decoded)
+		x.decoded, err = read.DecodeArray(x.body, x.decoded)
 	default:
 		single = true
 		x.decoded = slices.Grow(x.decoded, 1)[:1]
-		err = event.Decode(x.body, &x.decoded[0].Event)
+		err = read.Decode(x.body, &x.decoded[0].Event)
 	}
 	if err == nil {
 		return single, nil
@@ -101,6 +106,11 @@ func (h *Handler) route(x *exchange) *problem {
 			o.status, o.why = statusRejected, &why{code: err.Code, detail: err.Detail, pointer: err.Pointer, syntax: err.Syntax}
 			continue
 		}
+		v := x.judge(i)
+		if v.Refusal != nil {
+			o.refuse(v.Refusal)
+			continue
+		}
 		r := h.routeOf(x, p, e.Type)
 		t, no := h.place(x, p, r, e)
 		o.region = t.region
@@ -109,11 +119,18 @@ func (h *Handler) route(x *exchange) *problem {
 			continue
 		}
 		s := subject.Event{Origin: t.region.Origin(), Scope: r.scope, Partition: t.partition, Topic: r.topic.Name, Type: e.Type}
-		x.subjects = s.Append(x.subjects)
+		m := uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Remote: r.topic.Remote(), Schema: label(v), Data: e.Raw}
+		if v.Kept {
+			o.region = p.self
+			x.subjects = h.letter(x, e, &s, &m)
+		} else {
+			x.subjects = s.Append(x.subjects)
+		}
 		x.ends = append(x.ends, len(x.subjects))
-		x.msgs = append(x.msgs, uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Remote: r.topic.Remote(), Data: e.Raw})
+		x.msgs = append(x.msgs, m)
 		x.sent = append(x.sent, int32(i))
 	}
+	x.settle()
 	// one allocation for all subjects
 	all, from := string(x.subjects), 0
 	for i, end := range x.ends {
@@ -147,6 +164,9 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 			o.status = statusStored
 			if o.region.Name != h.o.Region {
 				o.status = statusForwarded
+			}
+			if x.msgs[i].Letter != "" {
+				o.status, o.why = statusKept, &whyKept
 			}
 		case uplink.Duplicate:
 			o.status = statusDuplicate

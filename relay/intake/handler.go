@@ -61,6 +61,7 @@ type exchange struct {
 	single  bool // the body is one event, not a batch
 	noted   bool // its refused events are in the account of refusals
 
+	checking
 	body     []byte
 	decoded  []event.Result
 	outcomes []outcome
@@ -95,6 +96,7 @@ func (h *Handler) exchange() *exchange {
 func (h *Handler) recycle(x *exchange) {
 	x.state, x.signing, x.caller, x.claim, x.all = nil, signing{content: x.content[:0]}, caller{}, claim{}, false
 	x.request, x.single, x.noted = nil, false, false
+	x.checking.reset()
 	clear(x.decoded)
 	clear(x.outcomes)
 	clear(x.routes)

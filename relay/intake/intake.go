@@ -95,7 +95,8 @@ type Options struct {
 	// (401) with the code of the answer, or an Unavailable one (503). Without it nothing is asked.
 	Client   func(r *http.Request) error
 	Sealer   keyring.Opener
-	Tokens   Tokens // nil: no issuer is configured, and a request with a token is refused
+	Tokens   Tokens  // nil: no issuer is configured, and a request with a token is refused
+	Schemas  Schemas // nil: events are held to no schema and no rule
 	Limits   Limits
 	Recorder Recorder
 	Refusals Refusals // nil: nobody keeps account of them

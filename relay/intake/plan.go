@@ -12,6 +12,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/accounts/routing"
 	"github.com/weft-mesh/weft/accounts/token"
+	"github.com/weft-mesh/weft/relay/gate"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -65,7 +66,8 @@ func (h *Handler) plan(x *exchange) (*plan, *problem) {
 // why is the reason of an outcome that is not a success.
 type why struct {
 	code, detail, pointer string
-	syntax                bool // the event is not well-formed: 400 rather than 422
+	syntax                bool          // the event is not well-formed: 400 rather than 422
+	refusal               *gate.Refusal // of an event that schemas or rules refuse
 }
 
 // refusal is a reason with the status that it makes.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/weft-mesh/weft/relay/gate"
 )
 
 // Codes of problems and results that the intake itself decides. Those of packages event, keyring,
@@ -54,13 +56,14 @@ type problem struct {
 	code     string
 	detail   string
 	instance string
-	allow    string   // of a 405
-	index    int      // of the event in the batch, with hasIndex
-	hasIndex bool     // the problem lies in one event of a batch
-	pointer  string   // RFC 6901, into the event
-	eventID  string   // of the single event, when it has one
-	results  *results // of a batch of which nothing could be stored
-	drift    *drift   // of a request refused for its time
+	allow    string        // of a 405
+	index    int           // of the event in the batch, with hasIndex
+	hasIndex bool          // the problem lies in one event of a batch
+	pointer  string        // RFC 6901, into the event
+	eventID  string        // of the single event, when it has one
+	results  *results      // of a batch of which nothing could be stored
+	drift    *drift        // of a request refused for its time
+	refusal  *gate.Refusal // of the single event, by schemas or rules
 }
 
 // drift is what a client needs to set its clock right, in seconds.
@@ -89,7 +92,10 @@ func (p *problem) append(b []byte) []byte {
 		b = strconv.AppendInt(append(b, `,"skew_s":`...), p.drift.ahead, 10)
 		b = strconv.AppendInt(append(b, `,"max_skew_s":`...), p.drift.most, 10)
 	}
-	if p.pointer != "" || p.hasIndex {
+	switch {
+	case p.refusal != nil && len(p.refusal.Violations) > 0:
+		b = appendViolations(b, p.refusal, true)
+	case p.pointer != "" || p.hasIndex:
 		b = append(b, `,"errors":[{"index":`...)
 		b = strconv.AppendInt(b, int64(p.index), 10)
 		b = appendMember(b, "pointer", p.pointer)

@@ -7,6 +7,8 @@
 // time is reported as unavailable, and the producer retries it with the same event id.
 package uplink
 
+import "github.com/weft-mesh/weft/streams/subject"
+
 // Message is one event on its way to a stream.
 type Message struct {
 	Subject string // where it is stored, made by package subject
@@ -15,7 +17,17 @@ type Message struct {
 	Home    string // Weft-Home, or ""
 	TTL     string // Nats-TTL, or ""
 	Remote  bool   // it counts as stored once another region has it too
+	Schema  string // Weft-Schema, or ""
+	Letter  string // Weft-Dead-Letter of an event for the dead letters of the relay's region; "" of every other
 	Data    []byte // the producer's bytes; read until Publish returns
+}
+
+// stream is what has to acknowledge it.
+func (m *Message) stream() string {
+	if m.Letter != "" {
+		return subject.DeadLettersStream
+	}
+	return subject.EventsStream
 }
 
 // Stamp is what the relay adds to every event of one request.

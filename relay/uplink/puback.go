@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // puback is one PubAck. The slices alias the message.
@@ -179,10 +177,10 @@ func (a *puback) judge(m *Message, self string) Result {
 		return unavailable(CodeStreamUnreachable, "no stream of this region answers; the event is not stored")
 	case a.errCode != 0:
 		return a.refusal()
-	case string(a.stream) != subject.EventsStream || string(a.domain) != m.Region:
+	case string(a.stream) != m.stream() || string(a.domain) != m.Region:
 		return unavailable(CodeWrongStream, "acknowledged by stream "+quote(a.stream)+" of domain "+quote(a.domain)+
-			", expected "+subject.EventsStream+" of "+m.Region)
-	case a.duplicate:
+			", expected "+m.stream()+" of "+m.Region)
+	case a.duplicate && m.Letter == "": // the id of a letter stands for its content too
 		return Result{Status: Duplicate, Seq: a.seq}
 	}
 	return Result{Status: Stored, Seq: a.seq}

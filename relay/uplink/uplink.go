@@ -151,6 +151,8 @@ func (u *Uplink) send(c *call, first, n int) {
 		c.set(header.MsgID, m.ID)
 		c.set(header.Home, m.Home)
 		c.set(header.TTL, m.TTL)
+		c.set(header.Schema, m.Schema)
+		c.set(header.DeadLetter, m.Letter)
 		err := u.conn.PublishMsg(&c.msg)
 		switch {
 		case err == nil:
