@@ -19,7 +19,7 @@ import (
 
 const dlqLong = `Consumers put an event that they give up into the tenant's stream DLQ of their region, with why: its handler panicked,
 called it hopeless (permanent), or failed too often (failure, delayed). The event stands there byte for byte, and the
-consumer went on without it. Nothing leaves DLQ by itself; when it is full, consumers keep what they give up.
+consumer went on without it. Relays put events there whose type has no schema (unknown_type), where the tenant's rules say so. Nothing leaves DLQ by itself; when it is full, consumers keep what they give up.
 
 How to go about it: deploy/docs/dead-letters.md.`
 
@@ -107,7 +107,7 @@ Without --yes it lists them and deletes nothing. What was discarded is still in 
 
 func (o *dlqOptions) filters(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cause, "cause", "", "only this cause: failure, delayed, permanent or panic")
+	f.StringVar(&o.cause, "cause", "", "only this cause: failure, delayed, permanent, panic or unknown_type")
 	f.StringVar(&o.consumer, "consumer", "", "only what the consumer with this durable gave up")
 	f.Var(&o.since, "since", "only what was given up since an RFC 3339 time, or a duration ago (15m, 7d)")
 }
@@ -120,7 +120,7 @@ func (o *dlqOptions) filtered() bool {
 func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.JetStream) error) error {
 	switch {
 	case o.cause != "" && !isClass(o.cause):
-		return usageErrorf("--cause %q is none of failure, delayed, permanent and panic", o.cause)
+		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic and unknown_type", o.cause)
 	case o.consumer != "" && !grant.ValidID(o.consumer):
 		return usageErrorf("--consumer %q is no durable's name", o.consumer)
 	}
@@ -142,7 +142,7 @@ func isClass(s string) bool {
 			return true
 		}
 	}
-	return false
+	return s == deadletter.UnknownType
 }
 
 // sequences reads the places of dead letters.

@@ -22,6 +22,7 @@ each must have, how versions of schemas are compared, and what becomes of events
   blocked_fields: [payload.ssn, payload.**.card_number]
   required_fields: [payload.amount]
   unknown_types: accept                # or refuse, dead-letter
+  types: {bet.placed: {required_fields: [payload.legs.odds]}}
 
 Paths go from the event's root and through arrays; in blocked fields * is any one member and ** any depth.`,
 		Example: "  weft schema rules acme -o yaml\n  weft schema rules acme rules.yaml --dry-run",
