@@ -36,20 +36,21 @@ type Parked struct {
 // handle brings one taken event a step further: it is settled, or rests, or stays for giveBack because Run is ending.
 func (s *Subscription) handle(ctx context.Context, b *backlog, it *item, handler Handler) {
 	if it.failed == nil || !it.failed.givenUp {
-		err := guard(ctx, handler, it.m)
-		switch {
-		case err == nil:
-			s.settle(ctx, b, it)
-			s.metrics.handled.Inc()
-			return
-		case ctx.Err() != nil:
-			return
-		}
-		if !s.fail(b, it, err) {
-			return
-		}
+		s.finish(ctx, b, it, guard(ctx, handler, it.m))
+		return
 	}
 	s.park(ctx, b, it)
+}
+
+// finish does what follows from a call of the handler.
+func (s *Subscription) finish(ctx context.Context, b *backlog, it *item, err error) {
+	switch {
+	case err == nil:
+		s.settle(ctx, b, it)
+		s.metrics.handled.Inc()
+	case ctx.Err() == nil && s.fail(b, it, err):
+		s.park(ctx, b, it)
+	}
 }
 
 // guard calls the handler and turns a panic into an error.
@@ -65,6 +66,23 @@ func guard(ctx context.Context, handle Handler, m *Message) (err error) {
 // fail notes a failed call and lets the event rest, unless it is given up.
 func (s *Subscription) fail(b *backlog, it *item, err error) (givenUp bool) {
 	now := time.Now()
+	d := s.note(it, err, now, jitter)
+	fields := []zap.Field{zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence), zap.Error(err),
+		zap.Stringer("class", d.Class), zap.Int("attempt", it.m.Attempt), zap.Bool("given_up", d.GiveUp)}
+	if p, ok := err.(*retry.PanicError); ok { //nolint:errorlint // guard's own
+		fields = append(fields, zap.ByteString("stack", p.Stack))
+	}
+	if d.GiveUp {
+		s.log.Warn("event not handled", fields...)
+		return true
+	}
+	s.log.Warn("event not handled", append(fields, zap.Duration("retry_in", d.Wait))...)
+	s.again(b, it, d, now)
+	return false
+}
+
+// note keeps what a failed call says of its event, and decides what follows from it.
+func (s *Subscription) note(it *item, err error, now time.Time, jitter func(time.Duration) time.Duration) retry.Decision {
 	if it.failed == nil {
 		it.failed = &failed{firstErr: err, first: now}
 	}
@@ -76,23 +94,16 @@ func (s *Subscription) fail(b *backlog, it *item, err error) (givenUp bool) {
 	f.err, f.last = err, now
 	d := s.opts.Retry.Decide(err, f.calls, f.counted, jitter)
 	f.givenUp = d.GiveUp
+	return d
+}
 
-	fields := []zap.Field{zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence), zap.Error(err),
-		zap.Stringer("class", d.Class), zap.Int("attempt", it.m.Attempt), zap.Bool("given_up", f.givenUp)}
-	if p, ok := err.(*retry.PanicError); ok { //nolint:errorlint // guard's own
-		fields = append(fields, zap.ByteString("stack", p.Stack))
-	}
-	if f.givenUp {
-		s.log.Warn("event not handled", fields...)
-		return true
-	}
-	s.log.Warn("event not handled", append(fields, zap.Duration("retry_in", d.Wait))...)
+// again lets an event rest until its next call.
+func (s *Subscription) again(b *backlog, it *item, d retry.Decision, now time.Time) {
 	s.metrics.retries[d.Class].Inc()
 	again := *it.m // the handler may have kept the other
 	again.Attempt++
 	it.m = &again
 	b.rest(it, now.Add(d.Wait))
-	return false
 }
 
 // park puts an event away that is given up. While that fails its key waits.

@@ -31,7 +31,7 @@ type lane struct {
 type backlog struct {
 	more  chan struct{} // holds a token when take may succeed, or when the time at which it will has changed
 	keyOf func(*Message) string
-	keyed bool // events of one key can be here while another of it is being handled: there is more than one worker
+	keyed bool // events of one key can be here while another of it is being handled
 
 	mu      sync.Mutex
 	queue   []*item
@@ -41,9 +41,9 @@ type backlog struct {
 	last    jetstream.Msg // settled last; nil before the first
 }
 
-func newBacklog(workers int, keyOf func(*Message) string) *backlog {
+func newBacklog(keyed bool, keyOf func(*Message) string) *backlog {
 	return &backlog{
-		more: make(chan struct{}, 1), keyOf: keyOf, keyed: workers > 1,
+		more: make(chan struct{}, 1), keyOf: keyOf, keyed: keyed,
 		by: make(map[uint64]*item), lanes: make(map[string]*lane),
 	}
 }
@@ -77,16 +77,42 @@ func (b *backlog) add(m *Message, msg jetstream.Msg, now time.Time) {
 func (b *backlog) take(now time.Time) (it *item, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if it = b.rested(now); it == nil {
-		it = b.free()
+	it = b.first(now)
+	return it, b.passOn(it != nil)
+}
+
+// takeUpTo is take for as many as may be handled now, at most n; no two of them have the same key if the backlog is
+// keyed. They are appended to its.
+func (b *backlog) takeUpTo(n int, now time.Time, its []*item) ([]*item, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(its)
+	for len(its) < before+n {
+		it := b.first(now)
+		if it == nil {
+			break
+		}
+		its = append(its, it)
 	}
+	return its, b.passOn(len(its) > before)
+}
+
+func (b *backlog) first(now time.Time) *item {
+	if it := b.rested(now); it != nil {
+		return it
+	}
+	return b.free()
+}
+
+// passOn wakes the next worker if there may be something left for it, and says when there will be at the latest.
+func (b *backlog) passOn(took bool) (next time.Time) {
 	if len(b.resting) > 0 {
 		next = b.resting[0].until
 	}
-	if b.keyed && it != nil && (len(b.queue) > 0 || len(b.resting) > 0) {
+	if b.keyed && took && (len(b.queue) > 0 || len(b.resting) > 0) {
 		b.signal()
 	}
-	return it, next
+	return next
 }
 
 func (b *backlog) rested(now time.Time) *item {

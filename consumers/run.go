@@ -23,10 +23,15 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 	if handle == nil {
 		return fault.New(opRun, fault.Invalid, "no_handler", "a handler is needed")
 	}
+	b := newBacklog(s.opts.Workers > 1, s.opts.keyOf)
+	return s.run(ctx, b, func(ctx context.Context) { s.dispatch(ctx, b, handle) })
+}
+
+// run reads into the backlog while Options.Workers goroutines do the work, until ctx ends.
+func (s *Subscription) run(ctx context.Context, b *backlog, work func(context.Context)) error {
 	if !s.ran.CompareAndSwap(false, true) {
 		return fault.New(opRun, fault.Invalid, "already_run", "a subscription runs once: subscribe again")
 	}
-	b := newBacklog(s.opts.Workers, s.opts.keyOf)
 	unregister, err := s.metrics.register(s.opts.Registerer, s.opts.Durable, b)
 	if err != nil {
 		s.Close()
@@ -44,7 +49,7 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 	for range s.opts.Workers - 1 {
 		workers.Go(func() {
 			defer stopReading(nil) // a handler that ends its goroutine ends Run
-			s.dispatch(reading, b, handle)
+			work(reading)
 		})
 	}
 	// Deferred, so that a handler that ends its goroutine leaves nothing running or fetched either.
@@ -58,7 +63,7 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 		s.Close()
 	}()
 
-	s.dispatch(reading, b, handle)
+	work(reading)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -80,7 +80,7 @@ func BenchmarkStageDeliver(b *testing.B) {
 	b.Run("event", func(b *testing.B) {
 		log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
 		opts := DefaultOptions()
-		s, waiting := &Subscription{opts: opts, log: log.With(zap.String("durable", "d")), metrics: newMetrics("d")}, newBacklog(1, opts.keyOf)
+		s, waiting := &Subscription{opts: opts, log: log.With(zap.String("durable", "d")), metrics: newMetrics("d")}, newBacklog(false, opts.keyOf)
 		handled := 0
 		handle := func(_ context.Context, m *Message) error {
 			handled += len(m.EventID)

@@ -27,6 +27,9 @@ const childDir = "WEFT_TEST_EMBEDDED_CHILD"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		if state, ok := storetest.Doomed(); ok {
+			doomed(state, dir)
+		}
 		child(dir)
 	}
 	goleak.VerifyTestMain(m)
@@ -217,6 +220,36 @@ func TestKill(t *testing.T) {
 	s := open(t, embedded.Options{Dir: dir})
 	defer closeStore(t, s)
 	judge(t, s, returned)
+}
+
+// TestKillEverywhere kills a process in each state of a batch, on a real disk.
+func TestKillEverywhere(t *testing.T) {
+	dir := t.TempDir()
+	storetest.KillEverywhere(t, []string{childDir + "=" + dir}, func(t *testing.T) storetest.Harness[*embedded.Tx] {
+		h := &harness{t: t, store: open(t, embedded.Options{Dir: dir})}
+		t.Cleanup(func() { closeStore(t, h.store) })
+		return h
+	})
+}
+
+// doomed applies a batch and dies.
+func doomed(state storetest.State, dir string) {
+	s, err := embedded.Open(embedded.Options{Dir: dir})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	s.AroundCommit(func(commit func() error) error {
+		if state == storetest.BeforeCommit {
+			storetest.Die()
+		}
+		err := commit()
+		if state == storetest.AfterCommit {
+			storetest.Die()
+		}
+		return err
+	})
+	storetest.ApplyDoomed(state, s, func(_ context.Context, tx *embedded.Tx, account string) error { return add(tx, account) })
 }
 
 // child applies events, many of them twice, and prints what Apply returned, until it is killed.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,20 +17,41 @@ const maxTries = 5 // of a transaction that another one made impossible
 
 var (
 	errRoll     = errors.New("the next generation is due")
+	errSeen     = errors.New("a mark is there already")
 	errEffect   = errors.New("an effect failed") // wraps nothing: the entry's own error is found when it runs alone
 	errVanished = errors.New("a mark was there and is not: somebody else deletes rows")
 )
 
-// Apply implements idempotency.Store. Effects run together at first; if one fails the transaction is repeated
-// with each in a savepoint of its own.
+// Apply implements idempotency.Store. Marks go in as if no event had been seen before; if one was, the transaction is
+// repeated with care. Effects run together at first; if one fails the transaction is repeated with each in a savepoint
+// of its own.
 func (s *Store) Apply(ctx context.Context, b idempotency.Batch, effect idempotency.Effect[pgx.Tx]) ([]idempotency.Result, error) {
-	if err := b.Validate(); err != nil {
+	return s.apply(ctx, &attempt{s: s, b: &b, effect: effect})
+}
+
+// Record is what event_log keeps of an event beside its mark.
+type Record struct {
+	Topic, Type string
+	Event       []byte // its JSON, byte for byte
+}
+
+// Append applies a batch whose effect is event_log itself: it keeps the events, with their marks and in the same rows.
+// There is one record for each entry. An event that the database cannot keep has Failed.
+func (s *Store) Append(ctx context.Context, b idempotency.Batch, records []Record) ([]idempotency.Result, error) {
+	if len(records) != len(b.Entries) {
+		return nil, fault.New(opApply, fault.Invalid, "invalid_records", "%d records of %d entries", len(records), len(b.Entries))
+	}
+	return s.apply(ctx, &attempt{s: s, b: &b, records: records})
+}
+
+func (s *Store) apply(ctx context.Context, a *attempt) ([]idempotency.Result, error) {
+	if err := a.b.Validate(); err != nil {
 		return nil, err
 	}
-	a := attempt{s: s, b: &b, effect: effect, mayRoll: s.mayRoll()}
+	a.mayRoll, a.careful = s.mayRoll(), s.expectsCopies()
 	for try := 1; ; try++ {
 		var passes [][]int
-		a.results, passes = idempotency.Plan(b.Entries)
+		a.results, passes = idempotency.Plan(a.b.Entries)
 		err := s.inTx(ctx, func(tx pgx.Tx) error { return a.run(ctx, tx, passes) })
 		switch {
 		case err == nil:
@@ -41,7 +61,10 @@ func (s *Store) Apply(ctx context.Context, b idempotency.Batch, effect idempoten
 			if err := s.roll(ctx); err != nil {
 				s.log.Warn("no new generation of marks, the old one goes on", zap.String("schema", s.schema), zap.Error(err))
 			}
-		case !a.alone && spoiled(err):
+		case !a.careful && errors.Is(err, errSeen):
+			a.careful = true
+			s.expectCopies()
+		case !a.alone && a.spoiled(err):
 			a.alone = true
 		case !repeatable(err) || try >= maxTries || ctx.Err() != nil:
 			return nil, wrap(opApply, err)
@@ -51,9 +74,26 @@ func (s *Store) Apply(ctx context.Context, b idempotency.Batch, effect idempoten
 
 // spoiled says whether an effect may be why a transaction failed: by itself, by what it hid, or by what is checked at
 // the commit.
-func spoiled(err error) bool {
+func (a *attempt) spoiled(err error) bool {
 	_, said := errors.AsType[*pgconn.PgError](err)
-	return errors.Is(err, errEffect) || errors.Is(err, pgx.ErrTxCommitRollback) || said && !repeatable(err)
+	return errors.Is(err, errEffect) || errors.Is(err, pgx.ErrTxCommitRollback) || said && !a.blameless(err)
+}
+
+// blameless says whether a statement failed for a reason that lies in no event: another transaction, the state of the
+// database, or, where all statements are ours, how it is set up.
+func (a *attempt) blameless(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch pg.Code[:min(2, len(pg.Code))] {
+	case "08", "53", "57", "58", "XX": // connection, resources such as the disk, operator, system, defects
+		return true
+	case "22", "23", "54", "P0": // data, constraints, limits, triggers
+		return false
+	default:
+		return a.effect == nil || repeatable(err) || pg.Code == "25006" // read_only_sql_transaction: a standby
+	}
 }
 
 // repeatable says whether the database ended a transaction only because of another one.
@@ -66,11 +106,13 @@ func repeatable(err error) bool {
 type attempt struct {
 	s       *Store
 	b       *idempotency.Batch
-	effect  idempotency.Effect[pgx.Tx]
+	effect  idempotency.Effect[pgx.Tx] // nil: the records are
+	records []Record                   // nil: event_log keeps marks alone
 	mayRoll bool
+	careful bool // marks may be there already
 	alone   bool // each effect in a savepoint
 	results []idempotency.Result
-	open    generation
+	kept    generations
 }
 
 func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
@@ -78,16 +120,12 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 		return err
 	}
 	for _, pass := range passes {
-		fresh, err := a.unmarked(ctx, tx, pass)
-		if err != nil {
-			return err
-		}
-		if len(fresh) == 0 {
-			continue
-		}
-		if a.alone {
+		fresh, err := a.unmarked(ctx, tx, a.kept.closed, pass)
+		switch {
+		case err != nil || len(fresh) == 0:
+		case a.alone:
 			err = a.eachAlone(ctx, tx, fresh)
-		} else {
+		default:
 			err = a.together(ctx, tx, fresh)
 		}
 		if err != nil {
@@ -103,12 +141,11 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 // begin holds the open generation open, and checks the fence. The row of the fence stays locked: an owner that
 // takes over waits for this transaction, or this one sees its epoch.
 func (a *attempt) begin(ctx context.Context, tx pgx.Tx) error {
-	var today time.Time
 	var epoch uint64
 	q := &pgx.Batch{}
 	q.Queue("SELECT pg_advisory_xact_lock_shared($1)", a.s.lockKey("generation"))
-	q.Queue(a.s.generationsQuery()).QueryRow(func(row pgx.Row) (err error) {
-		a.open, today, err = a.s.scanGenerations(row)
+	q.Queue(a.s.generationsQuery(), 1+a.s.keep).QueryRow(func(row pgx.Row) (err error) {
+		a.kept, err = a.s.scanGenerations(row)
 		return err
 	})
 	if f := a.b.Fence; f.Durable != "" {
@@ -125,9 +162,9 @@ func (a *attempt) begin(ctx context.Context, tx pgx.Tx) error {
 		return idempotency.Stale(a.b.Fence, epoch)
 	}
 	switch {
-	case a.mayRoll && a.open.Before(today):
+	case a.mayRoll && a.kept.open.Before(a.kept.today):
 		return errRoll
-	case a.open.IsZero():
+	case a.kept.open.IsZero():
 		return fault.New(opApply, fault.Unavailable, "no_generation", "the first generation of marks could not be made")
 	}
 	return nil
@@ -135,12 +172,18 @@ func (a *attempt) begin(ctx context.Context, tx pgx.Tx) error {
 
 // together marks the entries and runs their effects at once.
 func (a *attempt) together(ctx context.Context, tx pgx.Tx, fresh []int) error {
-	marked, err := a.mark(ctx, tx, fresh)
-	if err != nil || len(marked) == 0 {
+	marked := fresh
+	var err error
+	if a.careful || len(fresh) < a.s.fewest {
+		marked, err = a.mark(ctx, tx, fresh)
+	} else {
+		err = a.copyMarks(ctx, tx, fresh)
+	}
+	if err != nil || len(marked) == 0 || a.effect == nil {
 		return err
 	}
 	if err := a.effect(ctx, tx, marked); err != nil {
-		if ctx.Err() != nil || tx.Conn().IsClosed() || repeatable(err) {
+		if ctx.Err() != nil || tx.Conn().IsClosed() || a.blameless(err) {
 			return err
 		}
 		return errEffect
@@ -158,15 +201,25 @@ func (a *attempt) eachAlone(ctx context.Context, tx pgx.Tx, fresh []int) error {
 		if err == nil {
 			continue
 		}
-		if ctx.Err() != nil || tx.Conn().IsClosed() || repeatable(err) {
+		if ctx.Err() != nil || tx.Conn().IsClosed() || a.blameless(err) {
 			return err
 		}
 		if _, undo := tx.Exec(ctx, "ROLLBACK TO SAVEPOINT weft_entry"); undo != nil {
 			return fmt.Errorf("%w, after: %w", undo, err)
 		}
-		a.results[i] = idempotency.Result{Outcome: idempotency.Failed, Err: err}
+		a.results[i] = idempotency.Result{Outcome: idempotency.Failed, Err: a.refusal(err)}
 	}
 	return nil
+}
+
+// refusal is what is told of an event that failed alone: what its effect returned, or else that the log does not take
+// it. What the database says of that may quote the event.
+func (a *attempt) refusal(err error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if a.effect != nil || !ok {
+		return err
+	}
+	return fault.New(opApply, fault.Invalid, "row_refused", "the database does not take the event: SQLSTATE %s, constraint %q", pg.Code, pg.ConstraintName)
 }
 
 func (a *attempt) oneAlone(ctx context.Context, tx pgx.Tx, i int) error {
@@ -174,7 +227,7 @@ func (a *attempt) oneAlone(ctx context.Context, tx pgx.Tx, i int) error {
 		return err
 	}
 	marked, err := a.mark(ctx, tx, []int{i})
-	if err == nil && len(marked) > 0 {
+	if err == nil && len(marked) > 0 && a.effect != nil {
 		err = a.effect(ctx, tx, marked)
 	}
 	if err == nil {

@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log"
 	"os"
 
@@ -11,13 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/weft-mesh/weft/consumers"
-	"github.com/weft-mesh/weft/consumers/idempotency"
 	"github.com/weft-mesh/weft/consumers/idempotency/postgres"
-	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/consumers/once"
 )
 
-// A payment that is booked once, however often its event comes: the mark and the booking are one transaction, and the
-// event is acknowledged when that is committed.
+// Payments that are booked once, however often their events come: the marks and the bookings of a batch are one
+// transaction, and its events are acknowledged when that is committed. An event that contradicts one that is booked goes
+// to the dead letters.
 func Example() {
 	ctx := context.Background()
 	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
@@ -32,42 +31,28 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = sub.Run(ctx, func(ctx context.Context, m *consumers.Message) error {
-		entry := idempotency.Entry{
-			EventID: m.EventID, Source: m.Header.Get(header.Source), Origin: m.Origin, OriginSeq: m.OriginSeq, IngestedAt: m.IngestedAt,
-		}
-		if err := entry.Read(m.Raw); err != nil {
-			return err
-		}
-		results, err := store.Apply(ctx, idempotency.Batch{Entries: []idempotency.Entry{entry}},
-			func(ctx context.Context, tx pgx.Tx, _ []int) error { return book(ctx, tx, entry.UserID, m.Raw) })
-		if err != nil {
-			return err // nothing is known: the event comes again
-		}
-		switch r := results[0]; r.Outcome {
-		case idempotency.Conflict:
-			return fmt.Errorf("event %s contradicts %s, which is booked: somebody has to look", m.EventID, r.Prior)
-		case idempotency.Failed:
-			return r.Err
-		default:
-			return nil
-		}
-	})
-	if err != nil {
+	if err := sub.RunBatches(ctx, consumers.Batching{Most: 100}, once.Batches(store, book)); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // book moves the money, in the transaction and nowhere else.
-func book(ctx context.Context, tx pgx.Tx, user string, raw []byte) error {
-	var e struct {
-		Payload struct {
-			Amount int64 `json:"amount"`
-		} `json:"payload"`
+func book(ctx context.Context, tx pgx.Tx, fresh []*consumers.Message) error {
+	for _, m := range fresh {
+		var e struct {
+			Key struct {
+				UserID string `json:"user_id"`
+			} `json:"key"`
+			Payload struct {
+				Amount int64 `json:"amount"`
+			} `json:"payload"`
+		}
+		if err := json.Unmarshal(m.Raw, &e); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE account SET balance = balance - $2 WHERE user_id = $1", e.Key.UserID, e.Payload.Amount); err != nil {
+			return err
+		}
 	}
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, "UPDATE account SET balance = balance - $2 WHERE user_id = $1", user, e.Payload.Amount)
-	return err
+	return nil
 }

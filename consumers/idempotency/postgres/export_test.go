@@ -6,3 +6,6 @@ import "time"
 func (s *Store) Today(today func() time.Time) {
 	s.today = func(time.Time) time.Time { return today() }
 }
+
+// Fewest sets how many marks are worth a COPY.
+func (s *Store) Fewest(n int) { s.fewest = n }

@@ -3,66 +3,55 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weft-mesh/weft/consumers/idempotency"
 )
 
-// columns are entries as arrays, one for each column.
-type columns struct {
-	ids, sources, users, epochs, origins []string
-	seqs                                 []*string
-	digests                              [][]byte
-	originSeqs                           []int64
-	occurred, ingested                   []*time.Time
-}
+const (
+	worthCopy = 8  // marks that are worth a COPY
+	careful   = 16 // batches that are marked with care after one of which an event had been seen
+)
 
-func (a *attempt) columns(indexes []int) *columns {
-	c := &columns{}
-	for _, i := range indexes {
-		e := &a.b.Entries[i]
-		c.ids, c.digests = append(c.ids, e.EventID), append(c.digests, e.Digest[:])
-		c.sources, c.users = append(c.sources, e.Source), append(c.users, e.UserID)
-		c.epochs, c.seqs = append(c.epochs, strconv.FormatUint(e.SourceEpoch, 10)), append(c.seqs, seq(e))
-		c.origins, c.originSeqs = append(c.origins, e.Origin.String()), append(c.originSeqs, int64(e.OriginSeq)) //nolint:gosec // validated
-		c.occurred, c.ingested = append(c.occurred, moment(e.OccurredAt)), append(c.ingested, moment(e.IngestedAt))
+// expectsCopies says whether the next batch should be marked with care, which costs more than marking it and less than
+// marking it twice: copies come in crowds, after a restart.
+func (s *Store) expectsCopies() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.copies == 0 {
+		return false
 	}
-	return c
+	s.copies--
+	return true
 }
 
-func seq(e *idempotency.Entry) *string {
-	if _, counts := e.Place(); !counts {
-		return nil
+func (s *Store) expectCopies() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copies = careful
+}
+
+// unmarked looks entries up in generations, writes the result of those that are marked and returns the others. LIMIT
+// keeps the planner to one look into the indexes for each entry, whatever it believes of the tables' size.
+func (a *attempt) unmarked(ctx context.Context, tx pgx.Tx, in []generation, indexes []int) (fresh []int, err error) {
+	if len(in) == 0 {
+		return indexes, nil
 	}
-	s := strconv.FormatUint(e.SourceSeq, 10)
-	return &s
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
+	var byID, byPlace []string
+	for _, g := range in {
+		from := "(SELECT event_id, digest FROM " + a.s.schema + "." + g.table() + " WHERE "
+		byID = append(byID, from+"event_id = u.id LIMIT 1)")
+		byPlace = append(byPlace, from+"source = u.source AND user_id = u.usr AND source_epoch = u.epoch AND source_seq = u.seq LIMIT 1)")
 	}
-	return &t
-}
-
-// unmarked looks entries up, writes the result of those that are marked and returns the others. LIMIT keeps the
-// planner to one look into the indexes for each entry, whatever it believes of the tables' size.
-func (a *attempt) unmarked(ctx context.Context, tx pgx.Tx, indexes []int) (fresh []int, err error) {
 	c := a.columns(indexes)
 	rows, err := tx.Query(ctx, `SELECT u.n, l.event_id, l.digest
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY u (id, source, usr, epoch, seq, n),
-		LATERAL (
-			(SELECT event_id, digest FROM `+a.s.schema+`.event_log WHERE event_id = u.id LIMIT 1)
-			UNION ALL
-			(SELECT event_id, digest FROM `+a.s.schema+`.event_log WHERE source = u.source AND user_id = u.usr
-				AND source_epoch = u.epoch::numeric AND source_seq = u.seq::numeric LIMIT 1)
-			LIMIT 1
-		) l`, c.ids, c.sources, c.users, c.epochs, c.seqs)
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[]) WITH ORDINALITY u (id, source, usr, epoch, seq, n),
+		LATERAL (`+strings.Join(append(byID, byPlace...), " UNION ALL ")+` LIMIT 1) l`, c.ids, c.sources, c.users, c.epochs, c.seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +73,32 @@ func (a *attempt) unmarked(ctx context.Context, tx pgx.Tx, indexes []int) (fresh
 	return fresh, err
 }
 
-// mark inserts the marks of entries that were not found. Those that another transaction inserted in the meantime
-// get their result, the others are returned in their order. Rows go in by id, so that transactions with the same events
-// wait for each other and not in a circle.
-func (a *attempt) mark(ctx context.Context, tx pgx.Tx, indexes []int) (marked []int, err error) {
+// sorted are indexes by event id: transactions with the same events then wait for each other and not in a circle.
+func (a *attempt) sorted(indexes []int) []int {
 	sorted := slices.Clone(indexes)
 	slices.SortFunc(sorted, func(i, j int) int {
 		return strings.Compare(a.b.Entries[i].EventID, a.b.Entries[j].EventID)
 	})
-	c := a.columns(sorted)
-	rows, err := tx.Query(ctx, `INSERT INTO `+a.s.schema+`.`+a.open.table()+` (generation, event_id, digest, source, user_id, source_epoch, source_seq,
-			origin, origin_seq, occurred_at, ingested_at)
-		SELECT $1::date, id, digest, source, usr, epoch::numeric, seq::numeric, origin, origin_seq, occurred, ingested
-		FROM unnest($2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
-			u (id, digest, source, usr, epoch, seq, origin, origin_seq, occurred, ingested)
-		ON CONFLICT DO NOTHING RETURNING event_id`,
-		a.open.Time, c.ids, c.digests, c.sources, c.users, c.epochs, c.seqs, c.origins, c.originSeqs, c.occurred, c.ingested)
+	return sorted
+}
+
+// copyMarks inserts the marks of entries that nobody has seen before. One that somebody has, or is just marking, fails
+// all of them with errSeen.
+func (a *attempt) copyMarks(ctx context.Context, tx pgx.Tx, indexes []int) error {
+	c := a.columns(a.sorted(indexes))
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{a.s.schema, a.kept.open.table()}, c.names(), pgx.CopyFromSlice(len(indexes), c.row))
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" { // unique_violation
+		return errSeen
+	}
+	return err
+}
+
+// mark inserts the marks of entries of which some may be seen already. Those get their result, the others are returned
+// in their order.
+func (a *attempt) mark(ctx context.Context, tx pgx.Tx, indexes []int) (marked []int, err error) {
+	c := a.columns(a.sorted(indexes))
+	rows, err := tx.Query(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) SELECT * FROM unnest(%s) ON CONFLICT DO NOTHING RETURNING event_id",
+		a.s.schema, a.kept.open.table(), strings.Join(c.names(), ", "), c.parameters()), c.arrays()...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +118,7 @@ func (a *attempt) mark(ctx context.Context, tx pgx.Tx, indexes []int) (marked []
 			lost = append(lost, i)
 		}
 	}
-	if gone, err := a.unmarked(ctx, tx, lost); err != nil || len(gone) > 0 {
+	if gone, err := a.unmarked(ctx, tx, []generation{a.kept.open}, lost); err != nil || len(gone) > 0 {
 		return nil, errors.Join(err, errVanished)
 	}
 	return marked, nil

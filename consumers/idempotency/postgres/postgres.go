@@ -34,7 +34,10 @@ type Options struct {
 	DB      DB
 	Schema  string        // the group's own, [a-z_][a-z0-9_]{0,39}; made when it is not there
 	Horizon time.Duration // how long marks are kept at least, 1 h to 400 days; default 24 h
-	Logger  *zap.Logger   // default: none
+	// Retention is how long rows of event_log stay at least, whether their marks count or not; default and least the
+	// horizon, negative: for ever.
+	Retention time.Duration
+	Logger    *zap.Logger // default: none
 }
 
 var validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
@@ -59,18 +62,25 @@ type Store struct {
 	db     DB
 	schema string
 	log    *zap.Logger
-	keep   int // closed generations
+	keep   int // closed generations in which marks count
+	retain int // closed generations that are there, negative: all
+
+	fewest int // marks that are worth a COPY
 
 	today func(database time.Time) time.Time // the day by which generations are opened
 	now   func() time.Time
 
 	mu      sync.Mutex
 	nextTry time.Time // when opening a generation may be tried again
+	copies  int       // batches that are still to be marked with care
 }
 
 var _ idempotency.Store[pgx.Tx] = (*Store)(nil)
 
 const day = 24 * time.Hour
+
+// days are whole ones, rounded up.
+func days(d time.Duration) int { return int((d + day - 1) / day) }
 
 // Open makes or upgrades the schema and returns a Store on it. It refuses a database that confirms what it has not
 // written: then nothing committed would survive a power loss.
@@ -85,8 +95,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: o.DB, schema: o.Schema, log: o.Logger, keep: int((o.Horizon+day-1)/day) + 1,
+		db: o.DB, schema: o.Schema, log: o.Logger, keep: days(o.Horizon) + 1, fewest: worthCopy,
 		today: func(database time.Time) time.Time { return database }, now: time.Now,
+	}
+	if s.retain = max(s.keep, days(o.Retention)+1); o.Retention < 0 {
+		s.retain = -1
 	}
 	if err := s.checkDurable(ctx); err != nil {
 		return nil, wrap(opOpen, err)
@@ -99,12 +112,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // first opens the first generation; later ones are opened by Apply, which can do without.
 func (s *Store) first(ctx context.Context) error {
-	var open generation
+	var kept generations
 	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
-		open, _, err = s.scanGenerations(tx.QueryRow(ctx, s.generationsQuery()))
+		kept, err = s.scanGenerations(tx.QueryRow(ctx, s.generationsQuery(), 1))
 		return err
 	})
-	if err != nil || !open.IsZero() {
+	if err != nil || !kept.open.IsZero() {
 		return err
 	}
 	return s.roll(ctx)

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +20,83 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+const childURL = "WEFT_TEST_POSTGRES_CHILD"
 
+func TestMain(m *testing.M) {
+	if state, ok := storetest.Doomed(); ok {
+		doomed(state)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestStore holds the store to the contract twice: with marks that go in by COPY, and as small batches do it.
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness[pgx.Tx] { return newHarness(t) })
+	for name, fewest := range map[string]int{"copy": 1, "insert": 1000} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Harness[pgx.Tx] {
+				h := newHarness(t)
+				h.fewest = fewest
+				h.store.Fewest(fewest)
+				return h
+			})
+		})
+	}
+}
+
+// TestKillEverywhere kills a process in each state of a batch.
+func TestKillEverywhere(t *testing.T) {
+	h := newHarness(t)
+	storetest.KillEverywhere(t, []string{childURL + "=" + h.url}, func(*testing.T) storetest.Harness[pgx.Tx] { return h })
+}
+
+// doomed applies a batch and dies.
+func doomed(state storetest.State) {
+	ctx := context.Background()
+	pool, err := pgxpool.New(ctx, os.Getenv(childURL))
+	if err == nil {
+		var s *postgres.Store
+		if s, err = postgres.Open(ctx, postgres.Options{DB: deadly{pool, state}, Schema: "ledger"}); err == nil {
+			storetest.ApplyDoomed(state, s, addOne)
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// deadly is a pool whose commits of fenced batches end the process.
+type deadly struct {
+	*pgxpool.Pool
+	state storetest.State
+}
+
+func (d deadly) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	tx, err := d.Pool.BeginTx(ctx, o)
+	return &deadlyTx{tx, d.state}, err
+}
+
+type deadlyTx struct {
+	pgx.Tx
+	state storetest.State
+}
+
+func (d *deadlyTx) Commit(ctx context.Context) error {
+	var fenced bool
+	if err := d.QueryRow(ctx, "SELECT to_regclass('ledger.fence') IS NOT NULL").Scan(&fenced); err != nil {
+		return err
+	}
+	if fenced { // the schema is there: is it the batch's transaction?
+		if err := d.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ledger.fence WHERE durable = $1)", string(d.state)).Scan(&fenced); err != nil {
+			return err
+		}
+	}
+	if fenced && d.state == storetest.BeforeCommit {
+		storetest.Die()
+	}
+	err := d.Tx.Commit(ctx)
+	if fenced && d.state == storetest.AfterCommit {
+		storetest.Die()
+	}
+	return err
 }
 
 // harness is a store on a database of its own, over connections whose commits can be broken.
@@ -30,6 +105,8 @@ type harness struct {
 	url  string
 	pool *pgxpool.Pool
 
+	fewest int // 0: as it is
+
 	mu     sync.Mutex
 	store  *postgres.Store
 	breaks *storetest.When
@@ -37,7 +114,7 @@ type harness struct {
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, url: postgrestest.Database(t), day: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}
+	h := &harness{t: t, url: postgrestest.Database(t), day: time.Date(2100, 1, 31, 0, 0, 0, 0, time.UTC)} // after the day on which Open opens the first generation
 	h.open()
 	t.Cleanup(func() { h.pool.Close() })
 	if _, err := h.pool.Exec(t.Context(), "CREATE TABLE account (name text PRIMARY KEY, sum int NOT NULL)"); err != nil {
@@ -57,6 +134,9 @@ func (h *harness) open() {
 		h.t.Fatal(err)
 	}
 	s.Today(h.today)
+	if h.fewest > 0 {
+		s.Fewest(h.fewest)
+	}
 	h.store = s
 }
 
@@ -69,6 +149,11 @@ func (h *harness) today() time.Time {
 func (h *harness) Store() idempotency.Store[pgx.Tx] { return h.store }
 
 func (h *harness) Add(ctx context.Context, tx pgx.Tx, account string) error {
+	return addOne(ctx, tx, account)
+}
+
+// addOne adds one to an account.
+func addOne(ctx context.Context, tx pgx.Tx, account string) error {
 	_, err := tx.Exec(ctx, "INSERT INTO account AS a VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET sum = a.sum + 1", account)
 	return err
 }
@@ -229,8 +314,8 @@ func (h *harness) add(ctx context.Context, tx pgx.Tx, account string, i int) err
 	return h.Add(ctx, tx, account)
 }
 
-// TestAReaderOfTheLogDelaysNobody: who reads event_log for long keeps the next generation from being opened, and
-// events are applied into the old one meanwhile.
+// TestAReaderOfTheLogDelaysNobody: who reads event_log for long keeps no generation from being opened; old ones are
+// dropped when nobody reads.
 func TestAReaderOfTheLogDelaysNobody(t *testing.T) {
 	h := newHarness(t)
 	reader, err := h.pool.Begin(t.Context())
@@ -249,12 +334,13 @@ func TestAReaderOfTheLogDelaysNobody(t *testing.T) {
 			t.Fatalf("%s: %v, %v", id, results, err)
 		}
 	}
-	apply("a")
-	h.Turn()
-	apply("b")
-	apply("c") // does not try again at once
+	for i := range 5 {
+		apply(fmt.Sprint(i))
+		h.Turn()
+	}
+	apply("last")
 	var generations int
-	if err := h.pool.QueryRow(t.Context(), "SELECT count(*) FROM ledger.generation").Scan(&generations); err != nil || generations > 2 {
+	if err := h.pool.QueryRow(t.Context(), "SELECT count(*) FROM ledger.generation").Scan(&generations); err != nil || generations != 7 { // and the one of Open
 		t.Fatal(generations, err)
 	}
 }
