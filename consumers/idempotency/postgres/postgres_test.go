@@ -31,13 +31,13 @@ func TestMain(m *testing.M) {
 
 // TestStore holds the store to the contract twice: with marks that go in by COPY, and as small batches do it.
 func TestStore(t *testing.T) {
+	t.Parallel()
+	url, n := postgrestest.Database(t), 0
 	for name, fewest := range map[string]int{"copy": 1, "insert": 1000} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Harness[pgx.Tx] {
-				h := newHarness(t)
-				h.fewest = fewest
-				h.store.Fewest(fewest)
-				return h
+				n++
+				return newHarnessIn(t, url, fmt.Sprint("ledger_", n), fewest)
 			})
 		})
 	}
@@ -45,6 +45,7 @@ func TestStore(t *testing.T) {
 
 // TestKillEverywhere kills a process in each state of a batch.
 func TestKillEverywhere(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	storetest.KillEverywhere(t, []string{childURL + "=" + h.url}, func(*testing.T) storetest.Harness[pgx.Tx] { return h })
 }
@@ -52,7 +53,7 @@ func TestKillEverywhere(t *testing.T) {
 // doomed applies a batch and dies.
 func doomed(state storetest.State) {
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, os.Getenv(childURL))
+	pool, err := connect(ctx, os.Getenv(childURL), "ledger")
 	if err == nil {
 		var s *postgres.Store
 		if s, err = postgres.Open(ctx, postgres.Options{DB: deadly{pool, state}, Schema: "ledger"}); err == nil {
@@ -99,13 +100,13 @@ func (d *deadlyTx) Commit(ctx context.Context) error {
 	return err
 }
 
-// harness is a store on a database of its own, over connections whose commits can be broken.
+// harness is a store in a schema of its own, over connections whose commits can be broken.
 type harness struct {
-	t    *testing.T
-	url  string
-	pool *pgxpool.Pool
-
-	fewest int // 0: as it is
+	t      *testing.T
+	url    string
+	schema string
+	fewest int // marks that are worth a COPY; 0: as it is
+	pool   *pgxpool.Pool
 
 	mu     sync.Mutex
 	store  *postgres.Store
@@ -113,8 +114,11 @@ type harness struct {
 	day    time.Time
 }
 
-func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, url: postgrestest.Database(t), day: time.Date(2100, 1, 31, 0, 0, 0, 0, time.UTC)} // after the day on which Open opens the first generation
+func newHarness(t *testing.T) *harness { return newHarnessIn(t, postgrestest.Database(t), "ledger", 0) }
+
+func newHarnessIn(t *testing.T, url, schema string, fewest int) *harness {
+	day := time.Date(2100, 1, 31, 0, 0, 0, 0, time.UTC) // after the one on which Open opens the first generation
+	h := &harness{t: t, url: url, schema: schema, fewest: fewest, day: day}
 	h.open()
 	t.Cleanup(func() { h.pool.Close() })
 	if _, err := h.pool.Exec(t.Context(), "CREATE TABLE account (name text PRIMARY KEY, sum int NOT NULL)"); err != nil {
@@ -126,10 +130,10 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) open() {
 	h.t.Helper()
 	var err error
-	if h.pool, err = pgxpool.New(h.t.Context(), h.url); err != nil {
+	if h.pool, err = connect(h.t.Context(), h.url, h.schema); err != nil {
 		h.t.Fatal(err)
 	}
-	s, err := postgres.Open(h.t.Context(), postgres.Options{DB: h, Schema: "ledger"})
+	s, err := postgres.Open(h.t.Context(), postgres.Options{DB: h, Schema: h.schema})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -137,7 +141,20 @@ func (h *harness) open() {
 	if h.fewest > 0 {
 		s.Fewest(h.fewest)
 	}
+	if _, err := s.Apply(h.t.Context(), idempotency.Batch{}, nil); err != nil { // opens the day's generation
+		h.t.Fatal(err)
+	}
 	h.store = s
+}
+
+// connect opens a pool for which the effects' table is in a schema.
+func connect(ctx context.Context, url, schema string) (*pgxpool.Pool, error) {
+	o, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	o.ConnConfig.RuntimeParams["search_path"] = schema
+	return pgxpool.NewWithConfig(ctx, o)
 }
 
 func (h *harness) today() time.Time {
@@ -219,6 +236,7 @@ func (b *breakable) Commit(ctx context.Context) error {
 
 // TestOpenAtOnce: the members of a group start together on an empty database.
 func TestOpenAtOnce(t *testing.T) {
+	t.Parallel()
 	pool, err := pgxpool.New(t.Context(), postgrestest.Database(t))
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +259,7 @@ func TestOpenAtOnce(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	url := postgrestest.Database(t)
 	for name, c := range map[string]struct {
 		setting string
@@ -282,6 +301,7 @@ func TestOpenRefuses(t *testing.T) {
 // TestFailureAtTheCommit: a constraint that is checked at the commit, and an effect that hides its failure, are one
 // event's fault and not the batch's.
 func TestFailureAtTheCommit(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	if _, err := h.pool.Exec(t.Context(), "CREATE TABLE payment (account text REFERENCES account DEFERRABLE INITIALLY DEFERRED)"); err != nil {
 		t.Fatal(err)
@@ -317,6 +337,7 @@ func (h *harness) add(ctx context.Context, tx pgx.Tx, account string, i int) err
 // TestAReaderOfTheLogDelaysNobody: who reads event_log for long keeps no generation from being opened; old ones are
 // dropped when nobody reads.
 func TestAReaderOfTheLogDelaysNobody(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	reader, err := h.pool.Begin(t.Context())
 	if err != nil {
@@ -334,13 +355,13 @@ func TestAReaderOfTheLogDelaysNobody(t *testing.T) {
 			t.Fatalf("%s: %v, %v", id, results, err)
 		}
 	}
-	for i := range 5 {
+	for i := range 2 {
 		apply(fmt.Sprint(i))
 		h.Turn()
 	}
 	apply("last")
 	var generations int
-	if err := h.pool.QueryRow(t.Context(), "SELECT count(*) FROM ledger.generation").Scan(&generations); err != nil || generations != 7 { // and the one of Open
+	if err := h.pool.QueryRow(t.Context(), "SELECT count(*) FROM ledger.generation").Scan(&generations); err != nil || generations != 4 { // with the one of Open
 		t.Fatal(generations, err)
 	}
 }
