@@ -32,15 +32,19 @@ func configRoles() []configRole {
 			_, values, err := config.ResolveRelay(path, flags)
 			return values, err
 		}},
+		{"consumer", config.ConsumerFlags, func(path string, flags *pflag.FlagSet) ([]config.Value, error) {
+			_, values, err := config.ResolveConsumer(path, flags)
+			return values, err
+		}},
 	}
 }
 
 func newConfigCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Show and check the configuration of a hub or a relay",
-		Long: `config shows what a hub or a relay would run with, and checks it without starting anything. Each setting comes from a
-flag (--listen-nats), else the environment (WEFT_LISTEN_NATS), else the file (listen: {nats: …}), else a default.`,
+		Short: "Show and check the configuration of a hub, a relay or a consumer",
+		Long: `config shows what a hub, a relay or a consumer would run with, and checks it without starting anything. Each setting
+comes from a flag (--listen-nats), else the environment (WEFT_LISTEN_NATS), else the file (listen: {nats: …}), else a default.`,
 	}
 	show := &cobra.Command{
 		Use: "print", Short: "Print every setting in force and where it came from",

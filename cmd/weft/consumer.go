@@ -7,5 +7,7 @@ import (
 const consumerLong = `A durable of the tenant's stream remembers how far its consumer has come.`
 
 func newConsumerCommand() *cobra.Command {
-	return &cobra.Command{Use: "consumer", Short: "Look at consumers, and move groups between regions", Long: consumerLong}
+	cmd := &cobra.Command{Use: "consumer", Short: "Run and look at consumers, and move groups between regions", Long: consumerLong}
+	cmd.AddCommand(newConsumerRun())
+	return cmd
 }

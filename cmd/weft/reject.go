@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/cmd/weft/internal/config"
 	"github.com/weft-mesh/weft/streams/deadletter"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -94,7 +95,7 @@ func (f *sinceFlag) String() string {
 func (f *sinceFlag) Type() string { return "when" }
 
 func (f *sinceFlag) Set(s string) error {
-	t, err := parseWhen(s, time.Now())
+	t, err := config.ParseWhen(s, time.Now())
 	*f = sinceFlag(t)
 	return err
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/cmd/weft/internal/config"
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -82,45 +81,8 @@ func (f *fromFlag) Type() string   { return "when" }
 
 func (f *fromFlag) Set(s string) (err error) {
 	f.given = s
-	f.from, err = parseFrom(s, time.Now())
+	f.from, err = config.From(s).Parse(time.Now())
 	return err
-}
-
-func parseFrom(s string, now time.Time) (consumers.From, error) {
-	switch {
-	case s == "all":
-		return consumers.FromAll(), nil
-	case s == "new":
-		return consumers.FromNew(), nil
-	case strings.HasPrefix(s, "seq:"):
-		n, err := strconv.ParseUint(s[len("seq:"):], 10, 64)
-		if err != nil || n == 0 {
-			return consumers.From{}, errors.New("a sequence is a whole number from 1")
-		}
-		return consumers.FromSequence(n), nil
-	}
-	t, err := parseWhen(s, now)
-	if err != nil {
-		return consumers.From{}, errors.New("must be all, new, an RFC 3339 time, a duration such as 15m or 7d, or seq:N")
-	}
-	return consumers.FromTime(t), nil
-}
-
-// parseWhen reads an RFC 3339 time or how long ago it was: 15m, 7d.
-func parseWhen(s string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	ago, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 16)
-		ago = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || ago < 0 {
-		return time.Time{}, errors.New("must be an RFC 3339 time or a duration such as 15m or 7d")
-	}
-	return now.Add(-ago), nil
 }
 
 func runTail(cmd *cobra.Command, o *tailOptions) error {

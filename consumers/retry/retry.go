@@ -66,16 +66,23 @@ func After(err error, wait time.Duration) error {
 	return &afterError{err: err, wait: max(wait, 0)}
 }
 
-// AfterHeader marks an error with the value of a Retry-After header (RFC 9110, 10.2.3): seconds, or a date. With
-// any other value the error stays as it is.
+// AfterHeader marks an error with the value of a Retry-After header. With a value that is none the error stays as it is.
 func AfterHeader(err error, value string, now time.Time) error {
-	if n, bad := strconv.ParseUint(value, 10, 31); bad == nil {
-		return After(err, time.Duration(n)*time.Second)
-	}
-	if at, bad := http.ParseTime(value); bad == nil {
-		return After(err, at.Sub(now))
+	if wait, ok := ParseAfter(value, now); ok {
+		return After(err, wait)
 	}
 	return err
+}
+
+// ParseAfter reads the value of a Retry-After header (RFC 9110, 10.2.3): seconds, or a date, which may be past.
+func ParseAfter(value string, now time.Time) (wait time.Duration, ok bool) {
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(n) * time.Second, true
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0), true
+	}
+	return 0, false
 }
 
 // PanicError is a handler's panic as an error.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"time"
@@ -12,10 +13,13 @@ import (
 type setting struct {
 	key   string        // "listen.nats"
 	usage string        // from the field's tag
+	short string        // from the field's tag: the flag's name, where it is not the key's
 	value reflect.Value // the field itself: settable, and seen by later reads
 }
 
-func (s setting) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(s.key) }
+func (s setting) flag() string {
+	return cmp.Or(s.short, strings.NewReplacer(".", "-", "_", "-").Replace(s.key))
+}
 
 func (s setting) env() string {
 	return EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
@@ -31,7 +35,7 @@ func appendSettings(out []setting, prefix string, v reflect.Value) []setting {
 			out = appendSettings(out, key+".", value)
 			continue
 		}
-		out = append(out, setting{key: key, usage: field.Tag.Get("usage"), value: value})
+		out = append(out, setting{key: key, usage: field.Tag.Get("usage"), short: field.Tag.Get("flag"), value: value})
 	}
 	return out
 }
@@ -51,6 +55,8 @@ func RelayFlags(flags *pflag.FlagSet) {
 func addFlags(flags *pflag.FlagSet, settings []setting) {
 	for _, s := range settings {
 		switch value := s.value.Interface().(type) {
+		case bool:
+			flags.Bool(s.flag(), value, s.usage)
 		case int:
 			flags.Int(s.flag(), value, s.usage)
 		case time.Duration:
@@ -64,6 +70,8 @@ func addFlags(flags *pflag.FlagSet, settings []setting) {
 		case []Issuer: // too much for a flag: the file has it
 		case string:
 			flags.String(s.flag(), value, s.usage)
+		case From:
+			flags.String(s.flag(), string(value), s.usage)
 		default:
 			panic("config: no flag type for setting " + s.key)
 		}
@@ -73,6 +81,8 @@ func addFlags(flags *pflag.FlagSet, settings []setting) {
 // expects says what a value of the setting looks like.
 func (s setting) expects() string {
 	switch s.value.Interface().(type) {
+	case bool:
+		return "true or false"
 	case int:
 		return "a whole number"
 	case time.Duration:

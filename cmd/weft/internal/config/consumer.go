@@ -1,0 +1,181 @@
+package config
+
+import (
+	"embed"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/weft-mesh/weft/accounts/grant"
+	"github.com/weft-mesh/weft/consumers"
+	"github.com/weft-mesh/weft/consumers/retry"
+	"github.com/weft-mesh/weft/streams/subject"
+)
+
+// Consumer is the configuration of one process of `weft consumer run`.
+type Consumer struct {
+	Data    string         `mapstructure:"data" usage:"data directory of a mesh on this machine, whose mesh.json tells what nats leaves open"`
+	Tenant  string         `mapstructure:"tenant" usage:"tenant within mesh.json (default: its first)"`
+	Region  string         `mapstructure:"region" usage:"region within mesh.json (default: its first)"`
+	NATS    ConsumerNATS   `mapstructure:"nats"`
+	Durable string         `mapstructure:"durable" usage:"name of the durable subscription, which holds the position"`
+	Topics  []string       `mapstructure:"topics" flag:"topic" usage:"topics to read (default: all)"`
+	From    From           `mapstructure:"from" usage:"where a new durable starts: all, new, an RFC 3339 time, a duration ago (15m, 7d) or seq:N"`
+	AckWait time.Duration  `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; counts when the durable is created"`
+	Retry   ConsumerRetry  `mapstructure:"retry"`
+	Sink    Sink           `mapstructure:"sink"`
+	Listen  ConsumerListen `mapstructure:"listen"`
+	Log     Log            `mapstructure:"log"`
+}
+
+// ConsumerNATS is the tenant's account in one region.
+type ConsumerNATS struct {
+	URLs  []string `mapstructure:"urls" flag:"url" usage:"NATS addresses of one region, tls://host:port; mesh.json is not read then"`
+	Creds string   `mapstructure:"creds" flag:"creds" usage:"NATS credentials file of the tenant (default: the mesh's)"`
+	CA    string   `mapstructure:"ca" flag:"ca" usage:"certificate authority (default: the mesh's; with urls the system's)"`
+}
+
+// ConsumerRetry is how an event that was not written is tried again.
+type ConsumerRetry struct {
+	First    time.Duration `mapstructure:"first" usage:"bound of the wait after the first failure; each further one doubles it"`
+	Most     time.Duration `mapstructure:"most" usage:"largest such bound"`
+	Attempts int           `mapstructure:"attempts" usage:"failures after which an event goes to the tenant's DLQ, outages not counted; negative: never"`
+}
+
+// ConsumerListen is where a consumer listens, as host:port.
+type ConsumerListen struct {
+	Metrics string `mapstructure:"metrics" usage:"address of health, metrics and pprof (plain HTTP: keep it private)"`
+}
+
+// Sink says where events go: Kind, and the settings of that kind.
+type Sink struct {
+	Kind    string  `mapstructure:"kind" flag:"sink" usage:"what events are written to"`
+	Webhook Webhook `mapstructure:"webhook"`
+}
+
+// SinkKind is one kind of sink.
+type SinkKind struct {
+	Name  string
+	About string // what it does, a phrase
+	check func(*Problems, *Sink)
+}
+
+// SinkKinds are all of them.
+func SinkKinds() []SinkKind {
+	return []SinkKind{
+		{"webhook", "posts them to an HTTP endpoint, signed as Standard Webhooks asks", func(p *Problems, s *Sink) { p.webhook(&s.Webhook) }},
+	}
+}
+
+// SinkNames are the names of all kinds.
+func SinkNames() []string {
+	var names []string
+	for _, k := range SinkKinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+//go:embed examples/*.yaml
+var examples embed.FS
+
+// SinkExample is a configuration for one kind of sink, with comments.
+func SinkExample(kind string) (text []byte, ok bool) {
+	text, err := examples.ReadFile("examples/consumer-" + kind + ".yaml")
+	return text, err == nil
+}
+
+// DefaultConsumer is a consumer with every default; Durable and the sink have none.
+func DefaultConsumer() Consumer {
+	o, r := consumers.DefaultOptions(), retry.DefaultPolicy()
+	return Consumer{
+		Data:    "weft-data",
+		From:    "all",
+		AckWait: o.AckWait,
+		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
+		Sink:    Sink{Webhook: defaultWebhook()},
+		Listen:  ConsumerListen{Metrics: "127.0.0.1:8492"},
+		Log:     Log{Level: "info", Format: "auto"},
+	}
+}
+
+// LoadConsumer is LoadHub for a consumer.
+func LoadConsumer(path string, flags *pflag.FlagSet) (*Consumer, error) {
+	c, _, err := ResolveConsumer(path, flags)
+	return c, err
+}
+
+// ResolveConsumer is ResolveHub for a consumer.
+func ResolveConsumer(path string, flags *pflag.FlagSet) (*Consumer, []Value, error) {
+	c := DefaultConsumer()
+	values, err := resolve(path, flags, &c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &c, slices.DeleteFunc(values, func(v Value) bool { return c.Sink.foreign(v.Key) }), nil
+}
+
+// ConsumerFlags adds a flag for every setting of a consumer but those of one kind of sink, which file and environment have.
+func ConsumerFlags(flags *pflag.FlagSet) {
+	c := DefaultConsumer()
+	addFlags(flags, slices.DeleteFunc(settingsOf(&c), func(s setting) bool { return strings.Count(s.key, ".") > 1 }))
+}
+
+// Validate reports everything that is wrong with a consumer's settings: Problems, or nil.
+func (c *Consumer) Validate() error { return c.problems().err() }
+
+func (c *Consumer) problems() Problems {
+	var p Problems
+	if !grant.ValidID(c.Durable) {
+		p.addf("durable", "%q is not 1 to 64 of A-Z a-z 0-9 _ -: it names the position, so another name starts anew", c.Durable)
+	}
+	for i, t := range c.Topics {
+		if !subject.ValidTopic(t) && !subject.ValidDerivedTopic(t) {
+			p.addf(fmt.Sprintf("topics[%d]", i), "%q is not 1 to 64 of a-z 0-9 _ -", t)
+		}
+	}
+	if _, err := c.From.Parse(time.Now()); err != nil {
+		p.addf("from", "%q %s", c.From, err)
+	}
+	p.between("ack_wait", c.AckWait, time.Second, time.Hour)
+	p.between("retry.first", c.Retry.First, time.Millisecond, time.Hour)
+	p.between("retry.most", c.Retry.Most, c.Retry.First, 24*time.Hour)
+	p.endpoints("nats.urls", c.NATS.URLs)
+	if len(c.NATS.URLs) > 0 && c.NATS.Creds == "" {
+		p.addf("nats.creds", "is required with nats.urls, because mesh.json is not read then")
+	}
+	if c.Listen.Metrics != "" {
+		p.addresses([]address{{"listen.metrics", c.Listen.Metrics}})
+	}
+	p.log(c.Log)
+	p.sink(&c.Sink)
+	return p
+}
+
+// sink checks the settings of the kind that was chosen, and that there are none of another one.
+func (p *Problems) sink(s *Sink) {
+	i := slices.IndexFunc(SinkKinds(), func(k SinkKind) bool { return k.Name == s.Kind })
+	if i < 0 {
+		p.addf("sink.kind", "%q is not one of %s", s.Kind, strings.Join(SinkNames(), ", "))
+		return
+	}
+	SinkKinds()[i].check(p, s)
+	def := DefaultConsumer().Sink
+	defaults := appendSettings(nil, "sink.", reflect.ValueOf(&def).Elem())
+	for i, is := range appendSettings(nil, "sink.", reflect.ValueOf(s).Elem()) {
+		if s.foreign(is.key) && !reflect.DeepEqual(is.value.Interface(), defaults[i].value.Interface()) {
+			p.addf(is.key, "is for another sink: sink.kind is %s", s.Kind)
+		}
+	}
+}
+
+// foreign says whether a setting belongs to another kind of sink.
+func (s *Sink) foreign(key string) bool {
+	rest, ok := strings.CutPrefix(key, "sink.")
+	kind, _, nested := strings.Cut(rest, ".")
+	return ok && nested && kind != s.Kind
+}

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-mesh/weft/streams/fault"
+)
+
+const webhookFile = `durable: crm
+sink:
+  kind: webhook
+  webhook: {url: 'https://crm.example.com/t0k3n', secret_file: s, state_file: g}
+`
+
+func TestConsumerDefaults(t *testing.T) {
+	c, err := LoadConsumer(write(t, webhookFile), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConsumer()
+	want.Durable, want.Sink.Kind = "crm", "webhook"
+	want.Sink.Webhook.URL, want.Sink.Webhook.SecretFile, want.Sink.Webhook.StateFile = "https://crm.example.com/t0k3n", "s", "g"
+	if !reflect.DeepEqual(*c, want) {
+		t.Errorf("got %+v\nwant %+v", *c, want)
+	}
+}
+
+// Every example is a configuration, and what it has commented out is the default: a default that changes shows here.
+func TestSinkExamples(t *testing.T) {
+	for _, kind := range SinkNames() {
+		text, ok := SinkExample(kind)
+		if !ok {
+			t.Errorf("no example of %s", kind)
+			continue
+		}
+		c, err := LoadConsumer(write(t, string(text)), nil)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		all, err := LoadConsumer(write(t, string(uncommented(text))), nil)
+		if err != nil {
+			t.Errorf("%s with all comments: %v", kind, err)
+			continue
+		}
+		if c.Sink.Kind != kind {
+			t.Errorf("the example of %s is of %s", kind, c.Sink.Kind)
+		}
+		known := map[string]any{}
+		for _, s := range settingsOf(c) {
+			known[s.key] = s.value.Interface()
+		}
+		for _, s := range settingsOf(all) {
+			if !placeholder(s.key) && fmt.Sprint(s.value.Interface()) != fmt.Sprint(known[s.key]) {
+				t.Errorf("%s: %s is %v where commented out, and %v by default", kind, s.key, s.value.Interface(), known[s.key])
+			}
+		}
+	}
+}
+
+// uncommented takes the # from the lines where a setting follows it at once.
+func uncommented(text []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(text) {
+		indent := line[:len(line)-len(bytes.TrimLeft(line, " "))]
+		if rest, ok := bytes.CutPrefix(line[len(indent):], []byte("#")); ok && len(rest) > 1 && rest[0] != ' ' || ok && bytes.HasPrefix(rest, []byte("  ")) && !bytes.HasPrefix(rest, []byte("   ")) && bytes.Contains(rest, []byte(": ")) {
+			line = append(bytes.Clone(indent), rest...)
+		}
+		out = append(out, line...)
+	}
+	return out
+}
+
+// placeholder says whether a setting has no default that an example could show.
+func placeholder(key string) bool {
+	switch key {
+	case "tenant", "region", "nats.urls", "nats.creds", "nats.ca", "sink.webhook.token_file", "sink.webhook.ca_file":
+		return true
+	}
+	return false
+}
+
+func TestConsumerProblems(t *testing.T) {
+	for name, c := range map[string]struct{ old, new, want string }{
+		"durable":         {"durable: crm", "durable: a.b", `c.yaml:1: durable: "a.b" is not`},
+		"no kind":         {"kind: webhook", "kind:", `sink.kind: "" is not one of`},
+		"kind":            {"kind: webhook", "kind: pigeon", `c.yaml:3: sink.kind: "pigeon" is not one of`},
+		"unknown kind":    {"  webhook:", "  webhok:", `sink.webhok: unknown key, did you mean`},
+		"unknown setting": {"secret_file", "secrets_file", `sink.webhook.secrets_file: unknown key, did you mean "sink.webhook.secret_file"?`},
+		"no secret":       {"secret_file: s, ", "", "sink.webhook.secret_file: is required"},
+		"no state":        {", state_file: g", "", "sink.webhook.state_file: is required"},
+		"URL":             {"https://crm.example.com/t0k3n", "crm.example.com/t0k3n", "c.yaml:4: sink.webhook.url: is not https://"},
+		"allow":           {", state_file", ", allow: [10.0.0.0/8, ten], state_file", `sink.webhook.allow[1]: "ten" is neither`},
+		"deny":            {", state_file", ", deny: [''], state_file", `sink.webhook.deny[0]: "" is neither`},
+		"timeout":         {", state_file", ", timeout: 1h, state_file", "sink.webhook.timeout: 1h0m0s is not between"},
+		"concurrency":     {", state_file", ", concurrency: 0, state_file", "sink.webhook.concurrency: 0 is not between"},
+		"told":            {", state_file", ", most_told: -1s, state_file", "sink.webhook.most_told: -1s is not between"},
+		"unordered":       {", state_file", ", unordered: maybe, state_file", "sink.webhook.unordered: is not true or false"},
+		"from":            {"durable: crm", "durable: crm\nfrom: yesterday", `from: "yesterday" must be all, new`},
+		"topic":           {"durable: crm", "durable: crm\ntopics: [a, B]", `topics[1]: "B" is not`},
+		"no credentials":  {"durable: crm", "durable: crm\nnats: {urls: ['tls://a:1']}", "nats.creds: is required with nats.urls"},
+		"address":         {"durable: crm", "durable: crm\nnats: {urls: ['a:1'], creds: c}", `nats.urls[0]: "a:1" is not tls://host:port`},
+		"ack wait":        {"durable: crm", "durable: crm\nack_wait: 1ms", "ack_wait: 1ms is not between"},
+		"retry":           {"durable: crm", "durable: crm\nretry: {first: 2s, most: 1s}", "retry.most: 1s is not between"},
+		"metrics":         {"durable: crm", "durable: crm\nlisten: {metrics: x}", `listen.metrics: "x" is not host:port`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := LoadConsumer(write(t, strings.Replace(webhookFile, c.old, c.new, 1)), nil)
+			if _, ok := errors.AsType[Problems](err); !ok || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err != nil && (fault.KindOf(err) != fault.Invalid || strings.Contains(err.Error(), "t0k3n")) {
+				t.Errorf("kind %s of %q", fault.KindOf(err), err)
+			}
+		})
+	}
+}
+
+func TestConsumerSettingsFromFlagsAndEnvironment(t *testing.T) {
+	t.Setenv("WEFT_SINK_WEBHOOK_TIMEOUT", "3s")
+	t.Setenv("WEFT_SINK_WEBHOOK_UNORDERED", "true")
+	t.Setenv("WEFT_SINK_WEBHOOK_ALLOW", "10.0.0.0/8,::1")
+	flags := parsed(t, ConsumerFlags, "--durable", "other", "--url", "tls://a:1,tls://b:2", "--creds", "c", "--topic", "a,b", "--from", "7d", "--retry-attempts", "-1", "--sink", "webhook")
+	c, err := LoadConsumer(write(t, webhookFile), flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.Sink.Webhook
+	if w.Timeout != 3*time.Second || !w.Unordered || len(w.Allow) != 2 {
+		t.Errorf("from the environment: %+v", w)
+	}
+	if c.Durable != "other" || len(c.NATS.URLs) != 2 || c.NATS.Creds != "c" || len(c.Topics) != 2 || c.From != "7d" || c.Retry.Attempts != -1 {
+		t.Errorf("from flags: %+v", c)
+	}
+	if f := flags.Lookup("sink-webhook-url"); f != nil {
+		t.Error("settings of one sink are flags")
+	}
+}

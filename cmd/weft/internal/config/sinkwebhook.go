@@ -1,0 +1,62 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/weft-mesh/weft/consumers/sink/webhook"
+)
+
+// Webhook is the endpoint that events are posted to.
+type Webhook struct {
+	URL         string        `mapstructure:"url" usage:"where events are posted to, https://host/path"`
+	SecretFile  string        `mapstructure:"secret_file" usage:"file with 1 to 4 secrets (whsec_… or whsk_…), one a line; all of them sign, and the file may change while the sink runs"`
+	TokenFile   string        `mapstructure:"token_file" usage:"file with a token that is sent as Authorization: Bearer (default: none)"`
+	CAFile      string        `mapstructure:"ca_file" usage:"authorities that vouch for the endpoint (default: the system's)"`
+	Allow       []string      `mapstructure:"allow" usage:"addresses that are not public and may be reached all the same, such as 10.1.2.0/24"`
+	Deny        []string      `mapstructure:"deny" usage:"public addresses that must not be reached, such as one's own"`
+	Timeout     time.Duration `mapstructure:"timeout" usage:"time for one request, answer included"`
+	Concurrency int           `mapstructure:"concurrency" usage:"requests at a time"`
+	Unordered   bool          `mapstructure:"unordered" usage:"true: an event does not wait for earlier ones of its user that failed"`
+	MostTold    time.Duration `mapstructure:"most_told" usage:"longest wait that Retry-After is believed"`
+	StateFile   string        `mapstructure:"state_file" usage:"file that appears when the endpoint answers 410 Gone; remove it to send again"`
+}
+
+func defaultWebhook() Webhook {
+	o := webhook.DefaultOptions()
+	return Webhook{Timeout: o.Timeout, Concurrency: o.Concurrency, MostTold: o.MostTold}
+}
+
+func (p *Problems) webhook(w *Webhook) {
+	if !strings.HasPrefix(w.URL, "https://") && !strings.HasPrefix(w.URL, "http://") {
+		p.addf("sink.webhook.url", "is not https://host/path") // what it is stays untold: it may hold a token
+	}
+	p.required("sink.webhook.secret_file", w.SecretFile)
+	p.required("sink.webhook.state_file", w.StateFile)
+	p.prefixes("sink.webhook.allow", w.Allow)
+	p.prefixes("sink.webhook.deny", w.Deny)
+	p.between("sink.webhook.timeout", w.Timeout, time.Millisecond, 10*time.Minute)
+	if w.Concurrency < 1 || w.Concurrency > 256 {
+		p.addf("sink.webhook.concurrency", "%d is not between 1 and 256", w.Concurrency)
+	}
+	p.between("sink.webhook.most_told", w.MostTold, 0, 24*time.Hour)
+}
+
+func (p *Problems) prefixes(key string, list []string) {
+	for i, s := range list {
+		if _, err := ParsePrefix(s); err != nil {
+			p.addf(fmt.Sprintf("%s[%d]", key, i), "%q is neither an address nor a prefix such as 10.1.2.0/24", s)
+		}
+	}
+}
+
+// ParsePrefix reads a prefix, or an address as the prefix that holds nothing else.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return addr.Unmap().Prefix(addr.Unmap().BitLen())
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
