@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,20 +93,15 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// A proxy of the environment would see the request, and dial whatever the name means to it.
+// A proxy would see the request, and dial whatever the name means to it. The environment of these tests names one that
+// does not answer (TestMain).
 func TestProxiesOfTheEnvironmentAreIgnored(t *testing.T) {
-	var asked atomic.Int64
-	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-	defer proxy.Close()
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
-		t.Setenv(name, proxy.URL)
-	}
 	e := serve(t, nil)
 	o := e.options(t)
 	o.URL = e.named()
 	o.Resolver = serveNames(t, addrs("127.0.0.1")).resolver()
-	if err := handle(t, open(t, o), "e"); err != nil || asked.Load() != 0 {
-		t.Errorf("%v, the proxy was asked %d times", err, asked.Load())
+	if err := handle(t, open(t, o), "e"); err != nil || os.Getenv("HTTPS_PROXY") == "" {
+		t.Error(err)
 	}
 }
 
@@ -143,14 +139,15 @@ func TestAnAnswerThatTricklesCountsByItsStatus(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "a")
 		})
-		if err := handle(t, open(t, e.options(t)), "e"); (err == nil) != delivered {
-			t.Errorf("%d: %v", status, err)
+		begin := time.Now()
+		if err := handle(t, open(t, e.options(t)), "e"); (err == nil) != delivered || time.Since(begin) > patience/2 {
+			t.Errorf("%d: %v after %s", status, err, time.Since(begin))
 		}
 	}
 }
 
 func TestAHugeAnswerIsNotRead(t *testing.T) {
-	const most = 64 << 20
+	const most = 16 << 20
 	var written atomic.Int64
 	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 64<<10)

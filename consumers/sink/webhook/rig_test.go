@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,12 @@ const (
 	payload  = `{"event_id":"e.1","payload":{"iban":"DE02120300000000202051"}}`
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		_ = os.Setenv(name, "http://127.0.0.1:9") // read once by whoever uses it
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // secret is the nth of the tests' secrets.
 func secret(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
