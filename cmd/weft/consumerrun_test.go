@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -14,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/weft-mesh/weft/accounts/signature"
+	"github.com/weft-mesh/weft/consumers/postgrestest"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/streamtest"
 )
@@ -76,67 +80,103 @@ func (c *crm) wants(t *testing.T, n int) {
 	}
 }
 
-// configure writes what a consumer needs to reach it.
-func (c *crm) configure(t *testing.T, dir, metrics string) {
-	t.Helper()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
-	for name, text := range map[string]string{
-		"crm.secret": "whsec_" + base64.StdEncoding.EncodeToString(c.secret) + "\n",
-		"crm-ca.pem": string(ca),
-		"crm.yaml": fmt.Sprintf(`durable: crm
-data: mesh
-region: us
-ack_wait: 1s
-retry: {first: 10ms, most: 100ms}
-listen: {metrics: %q}
-sink:
-  kind: webhook
-  webhook: {url: %q, secret_file: crm.secret, state_file: crm.gone.json, ca_file: crm-ca.pem, allow: [127.0.0.1]}
-`, metrics, c.URL+"/hook"),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+// consumerRig is a mesh with events, and where a consumer of it runs.
+type consumerRig struct {
+	t       *testing.T
+	dir     string
+	metrics string // of the consumer
+	events  int
+}
+
+// configure writes files of the consumer; its configuration is that of every test, and the sink.
+func (r *consumerRig) configure(durable, sink string, files map[string]string) {
+	r.t.Helper()
+	files[durable+".yaml"] = fmt.Sprintf("durable: %s\ndata: mesh\nregion: us\nack_wait: 1s\nretry: {first: 10ms, most: 100ms}\nlisten: {metrics: %q}\nsink:\n%s\n", durable, r.metrics, sink)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
+			r.t.Fatal(err)
 		}
 	}
 }
 
-// Killed in the middle and started again, a consumer has posted every event in the end; stopped, it goes on behind the last one.
-func TestConsumerRunSurvivesSIGKILL(t *testing.T) {
-	dir := t.TempDir()
-	ports := streamtest.Ports(t)
-	upProcess(t, dir, "--data", "mesh", "--port-base", upPortBase(t))
-	const events = 600
-	writeEvents(t, filepath.Join(dir, "a.ndjson"), 1, events)
-	runWeft(t, dir, "send", "a.ndjson", "--data", "mesh", "--tenant", "acme", "--region", "eu")
-	endpoint := newCRM(t)
-	metrics := fmt.Sprintf("127.0.0.1:%d", ports.Port(1))
-	endpoint.configure(t, dir, metrics)
-
-	p := &process{t: t, name: "consumer", dir: dir, args: []string{"consumer", "run", "--config", "crm.yaml"}, ready: "http://" + metrics + "/readyz"}
+// run starts a consumer.
+func (r *consumerRig) run(durable string) *process {
+	r.t.Helper()
+	p := &process{t: r.t, name: "consumer", dir: r.dir, args: []string{"consumer", "run", "--config", durable + ".yaml"}, ready: "http://" + r.metrics + "/readyz"}
 	p.start()
-	t.Cleanup(func() {
+	r.t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
-			t.Logf("the consumer printed:\n%s", p.log)
+		if r.t.Failed() {
+			r.t.Logf("the consumer printed:\n%s", p.log)
 		}
 	})
-	endpoint.wants(t, events/10)
+	return p
+}
+
+func (r *consumerRig) send(seed uint64, n int) {
+	r.t.Helper()
+	file := fmt.Sprintf("%d.ndjson", seed)
+	writeEvents(r.t, filepath.Join(r.dir, file), seed, n)
+	runWeft(r.t, r.dir, "send", file, "--data", "mesh", "--tenant", "acme", "--region", "eu")
+	r.events += n
+}
+
+// Events of a real mesh reach every kind of sink in the other region.
+func TestConsumerRun(t *testing.T) {
+	r := &consumerRig{t: t, dir: t.TempDir(), metrics: fmt.Sprintf("127.0.0.1:%d", streamtest.Ports(t).Port(1))}
+	upProcess(t, r.dir, "--data", "mesh", "--port-base", upPortBase(t))
+	r.send(1, 600)
+	t.Run("webhook", r.testWebhook)
+	t.Run("postgres", r.testPostgres)
+}
+
+// Killed in the middle and started again, a consumer has posted every event in the end; stopped, it goes on behind the
+// last one.
+func (r *consumerRig) testWebhook(t *testing.T) {
+	r.t = t
+	endpoint := newCRM(t)
+	r.configure("crm", fmt.Sprintf("  kind: webhook\n  webhook: {url: %q, secret_file: crm.secret, state_file: crm.gone.json, ca_file: crm-ca.pem, allow: [127.0.0.1]}", endpoint.URL+"/hook"), map[string]string{
+		"crm.secret": "whsec_" + base64.StdEncoding.EncodeToString(endpoint.secret) + "\n",
+		"crm-ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: endpoint.Certificate().Raw})),
+	})
+	p := r.run("crm")
+	endpoint.wants(t, r.events/10)
 	p.kill()
 	taken, _, _ := endpoint.counts()
 	p.start()
 	p.awaitReady()
-	endpoint.wants(t, events)
+	endpoint.wants(t, r.events)
 	if err := p.terminate(); err != nil {
 		t.Errorf("the consumer did not leave cleanly: %v", err)
 	}
 	_, again, _ := endpoint.counts()
-	t.Logf("killed after %d of %d events; %d came twice", taken, events, again)
+	t.Logf("killed after %d of %d events; %d came twice", taken, r.events, again)
 
-	writeEvents(t, filepath.Join(dir, "b.ndjson"), 2, 10)
-	runWeft(t, dir, "send", "b.ndjson", "--data", "mesh", "--tenant", "acme", "--region", "eu")
+	r.send(2, 10)
 	p.start()
-	endpoint.wants(t, events+10)
+	endpoint.wants(t, r.events)
 	if _, after, _ := endpoint.counts(); after != again {
 		t.Errorf("after a stop %d events came once more", after-again)
+	}
+}
+
+func (r *consumerRig) testPostgres(t *testing.T) {
+	r.t = t
+	url := postgrestest.Database(t)
+	r.configure("warehouse", "  kind: postgres\n  postgres: {url_file: warehouse.url, schema: acme_events}", map[string]string{"warehouse.url": url + "\n"})
+	p := r.run("warehouse")
+	db, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		var rows, ids int
+		err := db.QueryRow(t.Context(), "SELECT count(*), count(DISTINCT event_id) FROM acme_events.event_log").Scan(&rows, &ids)
+		return rows == r.events && ids == r.events, fmt.Sprintf("%d rows of %d events, %d wanted: %v", rows, ids, r.events, err)
+	})
+	p.awaitReady()
+	if err := p.terminate(); err != nil {
+		t.Errorf("the consumer did not leave cleanly: %v", err)
 	}
 }

@@ -53,8 +53,9 @@ type ConsumerListen struct {
 
 // Sink says where events go: Kind, and the settings of that kind.
 type Sink struct {
-	Kind    string  `mapstructure:"kind" flag:"sink" usage:"what events are written to"`
-	Webhook Webhook `mapstructure:"webhook"`
+	Kind     string   `mapstructure:"kind" flag:"sink" usage:"what events are written to"`
+	Postgres Postgres `mapstructure:"postgres"`
+	Webhook  Webhook  `mapstructure:"webhook"`
 }
 
 // SinkKind is one kind of sink.
@@ -67,6 +68,7 @@ type SinkKind struct {
 // SinkKinds are all of them.
 func SinkKinds() []SinkKind {
 	return []SinkKind{
+		{"postgres", "keeps them in a PostgreSQL database, each exactly once", func(p *Problems, s *Sink) { p.postgres(&s.Postgres) }},
 		{"webhook", "posts them to an HTTP endpoint, signed as Standard Webhooks asks", func(p *Problems, s *Sink) { p.webhook(&s.Webhook) }},
 	}
 }
@@ -97,7 +99,7 @@ func DefaultConsumer() Consumer {
 		From:    "all",
 		AckWait: o.AckWait,
 		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
-		Sink:    Sink{Webhook: defaultWebhook()},
+		Sink:    Sink{Postgres: defaultPostgres(), Webhook: defaultWebhook()},
 		Listen:  ConsumerListen{Metrics: "127.0.0.1:8492"},
 		Log:     Log{Level: "info", Format: "auto"},
 	}
@@ -170,6 +172,12 @@ func (p *Problems) sink(s *Sink) {
 		if s.foreign(is.key) && !reflect.DeepEqual(is.value.Interface(), defaults[i].value.Interface()) {
 			p.addf(is.key, "is for another sink: sink.kind is %s", s.Kind)
 		}
+	}
+}
+
+func (p *Problems) count(key string, n, low, high int) {
+	if n < low || n > high {
+		p.addf(key, "%d is not between %d and %d", n, low, high)
 	}
 }
 

@@ -92,6 +92,7 @@ func TestConsumerProblems(t *testing.T) {
 		"no kind":         {"kind: webhook", "kind:", `sink.kind: "" is not one of`},
 		"kind":            {"kind: webhook", "kind: pigeon", `c.yaml:3: sink.kind: "pigeon" is not one of`},
 		"unknown kind":    {"  webhook:", "  webhok:", `sink.webhok: unknown key, did you mean`},
+		"another kind":    {"kind: webhook", "kind: webhook\n  postgres: {schema: x}", "c.yaml:4: sink.postgres.schema: is for another sink: sink.kind is webhook"},
 		"unknown setting": {"secret_file", "secrets_file", `sink.webhook.secrets_file: unknown key, did you mean "sink.webhook.secret_file"?`},
 		"no secret":       {"secret_file: s, ", "", "sink.webhook.secret_file: is required"},
 		"no state":        {", state_file: g", "", "sink.webhook.state_file: is required"},
@@ -119,6 +120,25 @@ func TestConsumerProblems(t *testing.T) {
 				t.Errorf("kind %s of %q", fault.KindOf(err), err)
 			}
 		})
+	}
+}
+
+func TestPostgresProblems(t *testing.T) {
+	for settings, want := range map[string]string{
+		"schema: s":                                  "sink.postgres.url_file: is required",
+		"url_file: u":                                "sink.postgres.schema: is required",
+		"horizon: 1m, url_file: u, schema: s":        "sink.postgres.horizon: 1m0s is not between",
+		"retention: 1h, url_file: u, schema: s":      "sink.postgres.retention: 1h0m0s is not between",
+		"batch: 0, url_file: u, schema: s":           "sink.postgres.batch: 0 is not between",
+		"linger: -1s, url_file: u, schema: s":        "sink.postgres.linger: -1s is not between",
+		"workers: 65, url_file: u, schema: s":        "sink.postgres.workers: 65 is not between",
+		"timeout: 1ms, url_file: u, schema: s":       "sink.postgres.timeout: 1ms is not between",
+		"url: 'postgres://u:t0k3n@h/d', schema: 's'": "sink.postgres.url: unknown key, did you mean",
+	} {
+		_, err := LoadConsumer(write(t, "durable: d\nsink: {kind: postgres, postgres: {"+settings+"}}\n"), nil)
+		if _, ok := errors.AsType[Problems](err); !ok || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "t0k3n") {
+			t.Errorf("%s: %v, want %q", settings, err, want)
+		}
 	}
 }
 

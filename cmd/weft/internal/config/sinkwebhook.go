@@ -38,9 +38,7 @@ func (p *Problems) webhook(w *Webhook) {
 	p.prefixes("sink.webhook.allow", w.Allow)
 	p.prefixes("sink.webhook.deny", w.Deny)
 	p.between("sink.webhook.timeout", w.Timeout, time.Millisecond, 10*time.Minute)
-	if w.Concurrency < 1 || w.Concurrency > 256 {
-		p.addf("sink.webhook.concurrency", "%d is not between 1 and 256", w.Concurrency)
-	}
+	p.count("sink.webhook.concurrency", w.Concurrency, 1, 256)
 	p.between("sink.webhook.most_told", w.MostTold, 0, 24*time.Hour)
 }
 
