@@ -101,6 +101,9 @@ func await(ctx context.Context, more <-chan struct{}, next time.Time) {
 // logged and no more: the event comes again after AckWait.
 func (s *Subscription) settle(ctx context.Context, b *backlog, it *item) {
 	msg := b.settle(it)
+	if s.opts.Track != nil {
+		s.opts.Track.Settled(it.m)
+	}
 	var err error
 	if s.opts.ConfirmAck {
 		// Not ctx itself: what was handled is acknowledged even when Run is ending.
@@ -180,8 +183,11 @@ func (s *Subscription) fence(m jetstream.Msg) {
 // fetchUndelivered takes in what the server sent to our last pull request after we had stopped listening: it
 // would be delivered before what is given back. Being asked about the durable is also when the server drops
 // that request, for which it would otherwise take the first event given back, notice, and put it behind all the
-// others. A failure costs no more than the order.
+// others. A failure costs no more than the order. An owner leaves that to the next one, who takes all of it back.
 func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) bool {
+	if s.opts.Owner != nil {
+		return false
+	}
 	s.fence(m)
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
 	defer cancel()
@@ -218,6 +224,9 @@ func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 		s.log.Error("message is not an event, skipped for good", zap.String("subject", msg.Subject()), zap.Error(err))
 		_ = msg.TermWithReason("not an event of weft")
 		return
+	}
+	if s.opts.Track != nil {
+		s.opts.Track.Arrived(m)
 	}
 	b.add(m, msg, time.Now())
 }
