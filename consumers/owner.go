@@ -126,8 +126,9 @@ func (s *Subscription) reset(ctx context.Context, sequence uint64) error {
 // Tracker is told what becomes of the events of a subscription. Both methods are called at the speed of the stream: they
 // are quick and do not block.
 type Tracker interface {
-	// Arrived is called for each delivery, in their order, before the handler. One whose AckWait ran out arrives again.
-	Arrived(m *Message)
+	// Arrived is called for each delivery, in their order, before the handler; one whose AckWait ran out arrives again. An event
+	// for which it returns false was dealt with before: it is acknowledged, and neither handled nor settled.
+	Arrived(m *Message) bool
 	// Settled is called after an event was handled or parked, from any worker, before that is acknowledged.
 	Settled(m *Message)
 }

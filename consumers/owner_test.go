@@ -128,7 +128,11 @@ func TestPartitions(t *testing.T) {
 // recorder keeps what it is told.
 type recorder struct{ arrived, settled []string }
 
-func (r *recorder) Arrived(m *consumers.Message) { r.arrived = append(r.arrived, m.EventID) }
+func (r *recorder) Arrived(m *consumers.Message) bool {
+	r.arrived = append(r.arrived, m.EventID)
+	return m.EventID != "bets-2"
+}
+
 func (r *recorder) Settled(m *consumers.Message) { r.settled = append(r.settled, m.EventID) }
 
 func TestTrack(t *testing.T) {
@@ -137,11 +141,15 @@ func TestTrack(t *testing.T) {
 	o := r.options("d")
 	o.Track = &recorder{}
 	run := run(t, r.subscribe(o), nil)
-	run.count(5)
+	handled := append(ids("bets", 1, 1), ids("bets", 3, 5)...)
+	run.wants(handled...)
 	if err := run.end(); err != nil {
 		t.Fatal(err)
 	}
-	if rec := o.Track.(*recorder); !slices.Equal(rec.arrived, ids("bets", 1, 5)) || !slices.Equal(rec.settled, ids("bets", 1, 5)) {
+	if rec := o.Track.(*recorder); !slices.Equal(rec.arrived, ids("bets", 1, 5)) || !slices.Equal(rec.settled, handled) {
 		t.Errorf("told %v and %v", rec.arrived, rec.settled)
+	}
+	if floor := r.info("d").AckFloor.Stream; floor != 5 {
+		t.Errorf("acknowledged up to %d", floor)
 	}
 }

@@ -214,9 +214,7 @@ func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) b
 // nothing in weft writes such a message to the stream, and it would come again for ever.
 func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 	if subject.IsMarker(msg.Subject()) {
-		if err := msg.Ack(); err != nil {
-			s.log.Warn("marker not settled, it will come again", zap.Error(err))
-		}
+		s.pass(msg)
 		return
 	}
 	m, err := decode(msg)
@@ -225,8 +223,16 @@ func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 		_ = msg.TermWithReason("not an event of weft")
 		return
 	}
-	if s.opts.Track != nil {
-		s.opts.Track.Arrived(m)
+	if s.opts.Track != nil && !s.opts.Track.Arrived(m) {
+		s.pass(msg)
+		return
 	}
 	b.add(m, msg, time.Now())
+}
+
+// pass acknowledges what no handler is to see.
+func (s *Subscription) pass(msg jetstream.Msg) {
+	if err := msg.Ack(); err != nil {
+		s.log.Warn("marker or event passed over not settled, it will come again", zap.Error(err))
+	}
 }

@@ -7,9 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/consumers/idempotency"
-	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // Claim is a durable that this member owns, for as long as nobody else does.
@@ -18,14 +16,13 @@ type Claim struct {
 	partitions []int
 	lease      Lease
 	log        *zap.Logger
+	track      *tracker
 
-	ctx   context.Context //nolint:containedctx // the claim's life, which ends from several sides
-	end   context.CancelFunc
-	track *tracker
-	dealt func(m *consumers.Message) bool
+	ctx context.Context //nolint:containedctx // the claim's life, which ends from several sides
+	end context.CancelFunc
 
 	mu    sync.Mutex
-	until time.Time // by our own clock
+	until *time.Timer // ends the claim, by our own clock
 }
 
 // Durable is its name.
@@ -46,13 +43,18 @@ func (c *Claim) Fence() idempotency.Fence {
 func (c *Claim) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until = until
+	if c.ctx.Err() != nil || c.until != nil && !c.until.Stop() {
+		return // it is over
+	}
+	c.until = time.AfterFunc(time.Until(until), func() { c.lose("no word from the registry for half the ttl") })
 }
 
-func (c *Claim) good(now time.Time) bool {
+// over releases the clock.
+func (c *Claim) over() {
+	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return now.Before(c.until)
+	c.until.Stop()
 }
 
 // lose ends the claim because another owner has the durable, or may have it.
@@ -63,26 +65,19 @@ func (c *Claim) lose(why string) {
 	c.end()
 }
 
-// guard lets a handler have an event only while the claim is good, and none that was dealt with before.
-func (c *Claim) guard(handle consumers.Handler) consumers.Handler {
-	return func(ctx context.Context, m *consumers.Message) error {
-		if c.dealt(m) {
-			return nil
-		}
-		if !c.good(time.Now()) {
-			return c.stop(ctx, "no contact with the registry for half the ttl")
-		}
-		err := handle(ctx, m)
-		if err != nil && fault.CodeOf(err) == idempotency.CodeStale {
-			return c.stop(ctx, "the fence is another owner's")
-		}
-		return err
-	}
+// Fenced is a store whose batches commit only for as long as nobody took the claim over: what package once and others apply
+// through it needs no fence of its own.
+func Fenced[T any](s idempotency.Store[T], c *Claim) idempotency.Store[T] {
+	return fenced[T]{s, c.Fence()}
 }
 
-// stop ends the claim and lets the event be: the next owner has it.
-func (c *Claim) stop(ctx context.Context, why string) error {
-	c.lose(why)
-	<-ctx.Done()
-	return ctx.Err()
+type fenced[T any] struct {
+	idempotency.Store[T]
+	fence idempotency.Fence
+}
+
+// Apply implements idempotency.Store.
+func (f fenced[T]) Apply(ctx context.Context, b idempotency.Batch, effect idempotency.Effect[T]) ([]idempotency.Result, error) {
+	b.Fence = f.fence
+	return f.Store.Apply(ctx, b, effect)
 }

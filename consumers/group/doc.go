@@ -17,7 +17,8 @@
 //
 // An owner that lost its durable without knowing (its process was stopped, its machine froze) is refused three times: it stops
 // by its own clock at half the TTL without contact; the server serves no pull request under an old epoch; and a transaction with
-// an old fence does not commit. Only the last one is a proof, so effects go through an idempotency.Store with Claim.Fence.
+// an old fence does not commit. Only the last one is a proof, so effects go through an idempotency.Store with Claim.Fence, or
+// through the one that Fenced makes.
 //
 // A group is active in one region. Members in others stand by, and take over when the registry says so: by command, or by
 // themselves after Options.Failover. They go on from the group's position, which is kept by origin and sequence at the origin,

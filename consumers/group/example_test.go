@@ -12,9 +12,8 @@ import (
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/consumers/group"
-	"github.com/weft-mesh/weft/consumers/idempotency"
 	"github.com/weft-mesh/weft/consumers/idempotency/postgres"
-	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/consumers/once"
 )
 
 // The ordered group: as many processes as there are run this same program. Each owns a share of sixteen durables; the events of one
@@ -40,23 +39,16 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = m.Run(ctx, func(c *group.Claim) consumers.Handler {
-		return func(ctx context.Context, m *consumers.Message) error {
-			e := idempotency.Entry{EventID: m.EventID, Source: m.Header.Get(header.Source), Origin: m.Origin, OriginSeq: m.OriginSeq, IngestedAt: m.IngestedAt}
-			if err := e.Read(m.Raw); err != nil {
+	count := func(ctx context.Context, tx pgx.Tx, fresh []*consumers.Message) error {
+		for _, m := range fresh {
+			if _, err := tx.Exec(ctx, "UPDATE account SET payments = payments + 1 WHERE user_id = $1", consumers.UserKey(m)); err != nil {
 				return err
 			}
-			// The fence lets this commit for as long as nobody else owns the durable.
-			results, err := store.Apply(ctx, idempotency.Batch{Entries: []idempotency.Entry{e}, Fence: c.Fence()},
-				func(ctx context.Context, tx pgx.Tx, _ []int) error {
-					_, err := tx.Exec(ctx, "UPDATE account SET payments = payments + 1 WHERE user_id = $1", e.UserID)
-					return err
-				})
-			if err != nil {
-				return err
-			}
-			return results[0].Err
 		}
+		return nil
+	}
+	err = m.RunEach(ctx, func(ctx context.Context, c *group.Claim, sub *consumers.Subscription) error {
+		return sub.RunBatches(ctx, consumers.Batching{Most: 100}, once.Batches(group.Fenced(store, c), count))
 	})
 	if err != nil {
 		log.Fatal(err)

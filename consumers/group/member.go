@@ -30,10 +30,10 @@ type Member struct {
 	metrics  *metrics
 
 	// Run's own.
-	view    View
-	handler func(*Claim) consumers.Handler
-	work    sync.WaitGroup
-	wake    chan struct{} // a claim ended, or changed: beat now
+	view   View
+	handle Handling
+	work   sync.WaitGroup
+	wake   chan struct{} // a claim ended: beat now
 
 	mu     sync.Mutex
 	claims map[string]*Claim
@@ -90,10 +90,20 @@ func (m *Member) Close() {
 // Name is what the member is called in the registry.
 func (m *Member) Name() string { return m.opts.Member }
 
+// Handling handles the events of a claimed durable by running its subscription: until ctx ends, which is when the claim does.
+type Handling func(ctx context.Context, c *Claim, sub *consumers.Subscription) error
+
 // Run takes its part until ctx ends: it claims durables, and for each of them asks handler for what handles its events. Then it
-// finishes what is being handled, gives all back and returns nil. It returns an error when the group refuses it.
+// finishes what is being handled, gives all back and returns nil. It returns an error when the group refuses it. A member runs once.
 func (m *Member) Run(ctx context.Context, handler func(*Claim) consumers.Handler) error {
-	m.handler = handler
+	return m.RunEach(ctx, func(ctx context.Context, c *Claim, sub *consumers.Subscription) error {
+		return sub.Run(ctx, handler(c))
+	})
+}
+
+// RunEach is Run for whoever runs the subscriptions: to handle batches, or with a sink.
+func (m *Member) RunEach(ctx context.Context, handle Handling) error {
+	m.handle = handle
 	unregister, err := m.metrics.register(m.opts.Subscription.Registerer, m.owned)
 	if err != nil {
 		m.Close()
@@ -119,7 +129,6 @@ func (m *Member) lead(ctx context.Context) error {
 			m.log.Warn("no word from the registry", zap.Error(err))
 			m.metrics.failures.Inc()
 		}
-		m.loseOverdue()
 		m.rest(ctx, err == nil)
 	}
 	return nil
@@ -234,16 +243,6 @@ func (m *Member) takeRegion(ctx context.Context) {
 	}
 	m.log.Warn("the active region is silent, this one takes over", zap.String("silent", m.view.Region), zap.String("region", m.region.home.Region))
 	m.nudge()
-}
-
-// loseOverdue ends the claims that are good no longer by our own clock.
-func (m *Member) loseOverdue() {
-	now := time.Now()
-	m.each(func(c *Claim) {
-		if !c.good(now) {
-			c.lose("no contact with the registry for half the ttl")
-		}
-	})
 }
 
 // rest waits for the next beat: the usual time, or until somebody's lease lapses, or a claim ended.

@@ -1,7 +1,6 @@
 package group_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/weft-mesh/weft/consumers/group"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/streamtest"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
@@ -183,42 +183,25 @@ func TestAGroupStartsAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestAStaleClaimHandlesNothing: an owner that is told by the fence that another one took over stops, and what it failed on is the
-// next owner's.
-func TestAStaleClaimHandlesNothing(t *testing.T) {
+// TestWhoHearsNothingStops: at half the TTL without word from the registry a member stops handling, before anybody else may begin;
+// when the registry is back it goes on.
+func TestWhoHearsNothingStops(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	m, err := group.Join(t.Context(), w.options("a", eu, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	done := make(chan error, 1)
-	epochs := make(chan uint64, 10)
-	go func() {
-		done <- m.Run(ctx, func(c *group.Claim) consumers.Handler {
-			epochs <- c.Epoch()
-			return func(context.Context, *consumers.Message) error {
-				if c.Epoch() == 1 {
-					return fault.New("test", fault.Conflict, "stale_epoch", "somebody took over")
-				}
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.handled = append(w.handled, "e")
-				return nil
-			}
-		})
-	}()
-	w.publish(eu, subject.Global, "a", 1, 1)
-	if a, b := <-epochs, <-epochs; a != 1 || b != 2 {
-		t.Errorf("epochs %d, %d", a, b)
-	}
-	w.wants("e")
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	a := w.join(w.options("a", eu, 1))
+	all := w.publish(eu, subject.Global, "a", 1, 5)
+	w.wants(all...)
+	w.down.Store(true)
+	streamtest.Eventually(t, patience, func() (bool, string) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.ended > 0, "it goes on"
+	})
+	more := w.publish(eu, subject.Global, "a", 6, 10)
+	w.down.Store(false)
+	w.wants(append(all, more...)...)
+	w.once()
+	w.ordered("a", 1)
 }
 
 // alone is a store of one process.
@@ -254,7 +237,7 @@ func TestWhatAGroupRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Run(t.Context(), a.handler); fault.CodeOf(err) != group.CodeDisagree {
+	if err := other.RunEach(t.Context(), a.handle); fault.CodeOf(err) != group.CodeDisagree {
 		t.Errorf("another width: %v", err)
 	}
 }

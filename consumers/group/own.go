@@ -86,9 +86,8 @@ func (m *Member) own(ctx context.Context, durable, store string) error {
 	if err != nil {
 		return err
 	}
-	handler := m.handler(c)
 	c.log.Info("durable owned", zap.Uint64("epoch", lease.Epoch), zap.Uint64("resume", resume), zap.Duration("after", time.Since(begun)))
-	return sub.Run(c.ctx, c.guard(handler))
+	return m.handle(c.ctx, c, sub)
 }
 
 func (m *Member) claimed(ctx context.Context, lease Lease, begun time.Time) *Claim {
@@ -96,8 +95,9 @@ func (m *Member) claimed(ctx context.Context, lease Lease, begun time.Time) *Cla
 	c := &Claim{
 		durable: lease.Durable, lease: lease, ctx: ctx, end: end, log: m.log.With(zap.String("durable", lease.Durable)),
 		partitions: Partitions(m.opts.Width, slices.Index(m.durables, lease.Durable)),
-		track:      newTracker(lease.Durable, m.region.home), until: begun.Add(m.opts.TTL / 2),
+		track:      newTracker(lease.Durable, m.region.home),
 	}
+	c.extend(begun.Add(m.opts.TTL / 2))
 	m.mu.Lock()
 	m.claims[c.durable] = c
 	m.mu.Unlock()
@@ -107,7 +107,7 @@ func (m *Member) claimed(ctx context.Context, lease Lease, begun time.Time) *Cla
 
 // ends gives a durable back in the next beat, with how far it has come. Where another owner has it, that says nothing.
 func (m *Member) ends(c *Claim) {
-	c.end()
+	c.over()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.claims, c.durable)
@@ -144,7 +144,7 @@ func (m *Member) place(c *Claim, r *region, store string) (resume uint64, err er
 	case err != nil:
 		return 0, err
 	case goesOn:
-		c.dealt = beforePositions(r, at)
+		c.track.dealt = beforePositions(r, at)
 		return 0, nil
 	case len(at) == 0:
 		return m.found(c, r)
@@ -153,7 +153,7 @@ func (m *Member) place(c *Claim, r *region, store string) (resume uint64, err er
 	if err != nil {
 		return 0, err
 	}
-	c.dealt = func(msg *consumers.Message) bool {
+	c.track.dealt = func(msg *consumers.Message) bool {
 		return msg.Sequence < s.first[stream{msg.Origin, msg.Subject.Scope}]
 	}
 	c.log.Info("position found in this region", zap.Uint64("resume", s.resume), zap.Int("streams", len(at)))
@@ -211,7 +211,6 @@ func (m *Member) found(c *Claim, r *region) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	c.dealt = func(*consumers.Message) bool { return false }
 	c.track.giveBack(ps)
 	return max(from, 1), nil
 }

@@ -2,11 +2,13 @@ package group_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,7 @@ type world struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	registry *group.Memory
+	down     atomic.Bool // the registry does not answer
 
 	mu      sync.Mutex
 	handled []string // event ids, in order
@@ -42,9 +45,19 @@ type world struct {
 }
 
 // shared is a store whose registry the members of this process share.
-type shared struct{ *group.Memory }
+type shared struct {
+	*group.Memory
+	w *world
+}
 
 func (shared) Shared() bool { return true }
+
+func (s shared) Beat(ctx context.Context, b group.Beat) (group.View, error) {
+	if s.w.down.Load() {
+		return group.View{}, errors.New("the registry is down")
+	}
+	return s.Memory.Beat(ctx, b)
+}
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -102,7 +115,7 @@ func (w *world) publish(o subject.Origin, scope subject.Scope, prefix string, fi
 // options are those of a member in a region.
 func (w *world) options(name string, region subject.Origin, width int) group.Options {
 	return group.Options{
-		Group: "ledger", Width: width, Member: name, Store: shared{w.registry}, TTL: 2 * time.Second,
+		Group: "ledger", Width: width, Member: name, Store: shared{w.registry, w}, TTL: 2 * time.Second,
 		Subscription: consumers.Options{URLs: []string{w.s.URL()}, Stream: region.Region, Batch: 64},
 	}
 }
@@ -114,8 +127,8 @@ type running struct {
 	stop context.CancelFunc
 	done chan error
 
-	mu   sync.Mutex
-	owns map[string]bool
+	mu    sync.Mutex
+	ended int // claims
 }
 
 // join starts a member that notes what it handles.
@@ -126,14 +139,19 @@ func (w *world) join(o group.Options) *running {
 		w.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{w: w, name: m.Name(), stop: stop, done: make(chan error, 1), owns: make(map[string]bool)}
-	go func() { r.done <- m.Run(ctx, r.handler) }()
+	r := &running{w: w, name: m.Name(), stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- m.RunEach(ctx, r.handle) }()
 	w.t.Cleanup(func() { r.end() })
 	return r
 }
 
-func (r *running) handler(c *group.Claim) consumers.Handler {
-	return func(_ context.Context, m *consumers.Message) error {
+func (r *running) handle(ctx context.Context, c *group.Claim, sub *consumers.Subscription) error {
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ended++
+	}()
+	return sub.Run(ctx, func(_ context.Context, m *consumers.Message) error {
 		if !slices.Contains(c.Partitions(), m.Subject.Partition) {
 			r.w.t.Errorf("%s was given partition %d, it has %v", c.Durable(), m.Subject.Partition, c.Partitions())
 		}
@@ -142,7 +160,7 @@ func (r *running) handler(c *group.Claim) consumers.Handler {
 		r.w.handled = append(r.w.handled, m.EventID)
 		r.w.by[m.EventID] = r.name
 		return nil
-	}
+	})
 }
 
 // end lets the member leave, and returns what Run returned.

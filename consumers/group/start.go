@@ -163,7 +163,7 @@ func seed(ctx context.Context, ev events, durable string, in []stream, from uint
 		case ok:
 			p.Seq = e.originSeq - 1
 		default:
-			if e, ok, err = ev.latest(ctx, filterOf(of)); err != nil {
+			if e, _, err = ev.latest(ctx, filterOf(of)); err != nil {
 				return nil, err
 			}
 			p.Seq, p.EventID = e.originSeq, e.id

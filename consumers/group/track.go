@@ -24,7 +24,8 @@ type place struct {
 // events that are not settled, not with those that were settled past them.
 type tracker struct {
 	durable string
-	home    subject.Origin // of the region: what it has of its own earlier epochs is a copy, with other sequences
+	home    subject.Origin                // of the region: what it has of its own earlier epochs is a copy, with other sequences
+	dealt   func(*consumers.Message) bool // with which events owners before have dealt
 
 	mu      sync.Mutex
 	first   arrival // before all of them: what was settled right after it is what was reached
@@ -41,17 +42,20 @@ type arrival struct {
 }
 
 func newTracker(durable string, home subject.Origin) *tracker {
-	t := &tracker{durable: durable, home: home, by: make(map[uint64]*arrival), reached: make(map[stream]uint64)}
+	t := &tracker{durable: durable, home: home, dealt: func(*consumers.Message) bool { return false }, by: make(map[uint64]*arrival), reached: make(map[stream]uint64)}
 	t.last = &t.first
 	return t
 }
 
 // Arrived implements consumers.Tracker.
-func (t *tracker) Arrived(m *consumers.Message) {
+func (t *tracker) Arrived(m *consumers.Message) bool {
+	if t.dealt(m) {
+		return false
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.by[m.Sequence] != nil {
-		return
+		return true
 	}
 	p := Position{Durable: t.durable, Origin: m.Origin, Scope: m.Subject.Scope, Seq: m.OriginSeq, EventID: m.EventID}
 	if recopied(t.home, m.Origin) {
@@ -63,6 +67,7 @@ func (t *tracker) Arrived(m *consumers.Message) {
 	}
 	t.last.after, t.last = a, a
 	t.by[m.Sequence] = a
+	return true
 }
 
 // Settled implements consumers.Tracker.
