@@ -41,6 +41,8 @@ const (
 	Repaired = "Weft-Repaired"
 	// DeadLetter says of an event in the dead letters why it is there: JSON, see package deadletter.
 	DeadLetter = "Weft-Dead-Letter"
+	// Position is where an event was accepted, "<origin> <sequence>", on a copy in a stream that is not the mesh's.
+	Position = "Weft-Position"
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )
