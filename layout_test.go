@@ -45,8 +45,9 @@ var confined = []struct {
 	{module + "/streams/streamtest", []string{"streams/streamtest", "cmd/rig"}, true, "it is for tests"},
 	{module + "/consumers/postgrestest", []string{"consumers/postgrestest"}, true, "it is for tests"},
 	{module + "/consumers/idempotency/storetest", nil, true, "it is for tests"},
+	{module + "/consumers/group/grouptest", nil, true, "it is for tests"},
 	{module + "/accounts/keyring/sealertest", nil, true, "it is for tests"},
-	{"testing", []string{"streams/streamtest", "consumers/postgrestest", "consumers/idempotency/storetest", "accounts/keyring/sealertest"}, true, "it is for tests"},
+	{"testing", []string{"streams/streamtest", "consumers/postgrestest", "consumers/idempotency/storetest", "consumers/group/grouptest", "accounts/keyring/sealertest"}, true, "it is for tests"},
 }
 
 // unreachable lists folders whose programs must not link a dependency, not even through others.
@@ -205,7 +206,7 @@ func TestLayoutRules(t *testing.T) {
 		"flag in a library":         {listed{ImportPath: own("accounts"), Imports: []string{"flag"}}, "only cmd may"},
 		"test kit in a program":     {listed{ImportPath: own("cmd/weft"), Imports: []string{own("streams/streamtest")}}, "only streams/streamtest, cmd/rig may"},
 		"test kit in a test":        {listed{ImportPath: own("relay"), XTestImports: []string{own("streams/streamtest")}}, ""},
-		"testing in a program":      {listed{ImportPath: own("hub"), Imports: []string{"testing"}}, "only streams/streamtest, consumers/postgrestest, consumers/idempotency/storetest, accounts/keyring/sealertest may"},
+		"testing in a program":      {listed{ImportPath: own("hub"), Imports: []string{"testing"}}, "only streams/streamtest, consumers/postgrestest, consumers/idempotency/storetest, consumers/group/grouptest, accounts/keyring/sealertest may"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -24,12 +24,19 @@ func (s *Subscription) bind(ctx context.Context) error {
 	}
 	s.js = js
 	err = s.find(ctx)
-	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		err = s.create(ctx)
+	}
+	if err != nil {
 		return err
 	}
+	return s.takeOver(ctx, true)
+}
+
+func (s *Subscription) create(ctx context.Context) error {
 	want := s.opts.consumerConfig()
 	cons, err := ask(ctx, s.opts.APITimeout, func(ctx context.Context) (jetstream.Consumer, error) {
-		return js.CreateConsumer(ctx, s.opts.Stream, want)
+		return s.js.CreateConsumer(ctx, s.opts.Stream, want)
 	})
 	if errors.Is(err, jetstream.ErrConsumerExists) { // another process was faster, with other settings
 		return s.find(ctx)
@@ -79,12 +86,10 @@ func (s *Subscription) check(have *jetstream.ConsumerConfig) error {
 			"choose another name, or delete it to start anew (its position is lost)", showFilters(got), showFilters(want))
 	case have.AckPolicy != jetstream.AckExplicitPolicy:
 		return s.conflict("durable_kind", "exists with ack policy %s, needed is explicit", have.AckPolicy)
-	case len(have.PriorityGroups) > 0:
-		return s.conflict("durable_kind", "exists with priority groups, which are not supported")
 	case have.MaxAckPending < 1 || have.MaxAckPending > maxBatch:
 		return s.conflict("durable_kind", "exists with max ack pending %d, needed is 1 to %d", have.MaxAckPending, maxBatch)
 	}
-	return nil
+	return s.checkOwner(have)
 }
 
 func (s *Subscription) conflict(code, format string, args ...any) error {

@@ -1,10 +1,13 @@
 package consumers
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-mesh/weft/streams/fault"
 )
 
 // From is where a durable starts when it is created; one that exists goes on where it stopped. The
@@ -49,6 +52,43 @@ func (f From) String() string {
 		return fmt.Sprint(f.seq)
 	default:
 		return "all"
+	}
+}
+
+// Sequence is where a durable that starts here would begin in a region's stream: the sequence of its first event, or the
+// one that the next event will have.
+func (f From) Sequence(ctx context.Context, js jetstream.JetStream, stream string) (uint64, error) {
+	const op = "consumers.from"
+	st, err := js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fault.Wrap(op, fault.Unavailable, err)
+	}
+	state := st.CachedInfo().State
+	switch f.kind {
+	case fromSequence:
+		return f.seq, nil
+	case fromTime:
+		at := f.time
+		cons, err := st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at, HeadersOnly: true})
+		if err != nil {
+			return 0, fault.Wrap(op, fault.Unavailable, err)
+		}
+		if cons.CachedInfo().NumPending == 0 {
+			return state.LastSeq + 1, nil
+		}
+		m, err := cons.Next()
+		if err != nil {
+			return 0, fault.Wrap(op, fault.Unavailable, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return 0, fault.Wrap(op, fault.Internal, err)
+		}
+		return meta.Sequence.Stream, nil
+	case fromNew:
+		return state.LastSeq + 1, nil
+	default:
+		return max(state.FirstSeq, 1), nil
 	}
 }
 

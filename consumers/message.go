@@ -56,16 +56,13 @@ func decode(msg jetstream.Msg) (*Message, error) {
 		Header:      h,
 		EventID:     h.Get(header.MsgID),
 		Origin:      ev.Origin,
-		OriginSeq:   meta.Sequence.Stream,
 		Sequence:    meta.Sequence.Stream,
 		StoredAt:    meta.Timestamp,
 		Deliveries:  int(min(meta.NumDelivered, 1<<30)),
 		Redelivered: meta.NumDelivered > 1,
 		Attempt:     1,
 	}
-	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
-		m.OriginSeq = seq
-	}
+	m.OriginSeq = OriginSequence(h, m.Sequence)
 	m.restore()
 	// What no relay stored is no event: the server can be made to store an API answer, which has no such headers.
 	if m.EventID == "" || h.Get(header.Relay) == "" {
@@ -88,6 +85,14 @@ func (m *Message) restore() {
 		return
 	}
 	m.Subject, m.Origin, m.OriginSeq, m.Repaired = original, original.Origin, r.Seq, true
+}
+
+// OriginSequence is the sequence of a stored event at its origin: what a stream that sourced it says, or else its own.
+func OriginSequence(h nats.Header, own uint64) uint64 {
+	if seq, ok := sourceSequence(h.Get(header.StreamSource)); ok {
+		return seq
+	}
+	return own
 }
 
 // sourceSequence reads the server's header on a sourced message,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-mesh/weft/consumers/retry"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
@@ -30,14 +31,22 @@ type Options struct {
 
 	Durable string   // name of the position, [A-Za-z0-9_-]{1,64}
 	Topics  []string // default: all; credentials bound to a durable may create one of exactly one topic
-	From    From     // where a new durable starts; default: the oldest event
-	Stream  string   // default EVENTS
+	// Partitions are those whose events are delivered, 0..63; default: all.
+	Partitions []int
+	From       From   // where a new durable starts; default: the oldest event
+	Stream     string // default EVENTS
 
 	Batch      int           // how many events may be fetched and unacknowledged, 1..10000; default 256
 	AckWait    time.Duration // how long after this process died its events come again, at least 1 s; default 30 s
 	ConfirmAck bool          // wait for the server's word on each ack; slower, fewer events twice after a crash
 	Workers    int           // handler calls at a time, of different keys, 1..256; default 1
 	APITimeout time.Duration // for connecting and for each question to the server; default 5 s
+	PullExpiry time.Duration // how long a pull request waits at the server, at least 1 s; default 30 s
+
+	// Owner, if set, makes the durable one subscription's at a time. Package group counts the epochs.
+	Owner *Owner
+	// Track is told of each event that arrives and of each that is settled; default: nobody.
+	Track Tracker
 
 	// Key names what an event must be in order with: the next event of a key is handled after the one before it was.
 	// It must be quick and pure, and may be called from any worker; default UserKey.
@@ -59,6 +68,9 @@ const (
 	maxTopics  = 256
 	maxDurable = 64
 	maxWorkers = 256
+	maxFilters = 1024
+
+	minPullExpiry = time.Second
 )
 
 // DefaultOptions returns the options with every default filled in.
@@ -70,6 +82,7 @@ func (o Options) withDefaults() Options {
 	o.Batch = orDefault(o.Batch, 256)
 	o.AckWait = orDefault(o.AckWait, 30*time.Second)
 	o.APITimeout = orDefault(o.APITimeout, 5*time.Second)
+	o.PullExpiry = orDefault(o.PullExpiry, 30*time.Second)
 	o.Workers = orDefault(o.Workers, 1)
 	if o.Key == nil {
 		o.Key = UserKey
@@ -106,6 +119,12 @@ func (o *Options) validate() error {
 		return invalid("ack wait %s: at least %s", o.AckWait, minAckWait)
 	case o.Workers < 1 || o.Workers > maxWorkers:
 		return invalid("%d workers: 1 to %d", o.Workers, maxWorkers)
+	case o.PullExpiry < minPullExpiry:
+		return invalid("pull expiry %s: at least %s", o.PullExpiry, minPullExpiry)
+	case o.Owner != nil && o.Owner.Epoch == 0:
+		return invalid("epochs of an owner start at 1")
+	case len(o.filters()) > maxFilters:
+		return invalid("%d partitions of %d topics: at most %d in total", len(o.Partitions), len(o.Topics), maxFilters)
 	case o.APITimeout < 0:
 		return invalid("api timeout %s is negative", o.APITimeout)
 	case len(o.Topics) > maxTopics:
@@ -117,6 +136,11 @@ func (o *Options) validate() error {
 		}
 		if slices.Contains(o.Topics[:i], t) {
 			return invalid("topic %q is named twice", t)
+		}
+	}
+	for i, p := range o.Partitions {
+		if p < 0 || p >= partition.Count || slices.Contains(o.Partitions[:i], p) {
+			return invalid("partition %d: each once, 0 to %d", p, partition.Count-1)
 		}
 	}
 	if problem := cmp.Or(o.From.validate(), o.Retry.Validate()); problem != "" {
@@ -144,9 +168,19 @@ func validName(s string) bool {
 // of a filtered durable that lags behind by walking all subjects of a block of messages, at a third of the speed. What
 // comes in addition without a filter are markers, a few a minute.
 func (o *Options) filters() []string {
-	fs := make([]string, len(o.Topics))
-	for i, t := range o.Topics {
-		fs[i] = subject.Topic(t)
+	var fs []string
+	for _, t := range o.Topics {
+		if len(o.Partitions) == 0 {
+			fs = append(fs, subject.Topic(t))
+		}
+		for _, p := range o.Partitions {
+			fs = append(fs, subject.PartitionTopic(p, t))
+		}
+	}
+	if len(o.Topics) == 0 {
+		for _, p := range o.Partitions {
+			fs = append(fs, subject.Partition(p))
+		}
 	}
 	slices.Sort(fs)
 	return fs
@@ -169,5 +203,8 @@ func (o *Options) consumerConfig() jetstream.ConsumerConfig {
 		c.FilterSubjects = fs
 	}
 	o.From.apply(&c)
+	if o.Owner != nil { // nobody's yet: where it starts is still to be set
+		(&Owner{Labels: o.Owner.Labels}).apply(&c, o.PullExpiry)
+	}
 	return c
 }

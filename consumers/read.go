@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	pullExpiry    = 30 * time.Second
 	pullHeartbeat = 3 * time.Second // two missed ones mean that a pull was lost
 	drainLimit    = 2 * time.Second
 
@@ -39,7 +38,7 @@ func (s *Subscription) read(ctx context.Context, b *backlog) error {
 // backlog when it returns.
 func (s *Subscription) pull(ctx context.Context, b *backlog) error {
 	cfg := s.durable.CachedInfo().Config
-	batch, expiry, beat := s.opts.Batch, pullExpiry, pullHeartbeat
+	batch, expiry, beat := s.opts.Batch, s.opts.PullExpiry, min(pullHeartbeat, s.opts.PullExpiry/2)
 	if cfg.MaxRequestBatch > 0 {
 		batch = min(batch, cfg.MaxRequestBatch)
 	}
@@ -47,8 +46,12 @@ func (s *Subscription) pull(ctx context.Context, b *backlog) error {
 		expiry = min(expiry, cfg.MaxRequestExpires)
 		beat = min(beat, expiry/2)
 	}
-	it, err := s.durable.Messages(jetstream.PullMaxMessages(batch), jetstream.PullExpiry(expiry),
-		jetstream.PullHeartbeat(beat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(batch), jetstream.PullExpiry(expiry),
+		jetstream.PullHeartbeat(beat), jetstream.WithMessagesErrOnMissingHeartbeat(true)}
+	if s.opts.Owner != nil {
+		opts = append(opts, jetstream.PullPriorityGroup(s.opts.Owner.group()))
+	}
+	it, err := s.durable.Messages(opts...)
 	if err != nil {
 		return err
 	}
@@ -93,6 +96,9 @@ func (s *Subscription) rebind(ctx context.Context) error {
 	var missing time.Time // since when, zero while not known to be missing
 	for wait := rebindFirst; ; wait = min(2*wait, rebindMost) {
 		err := s.find(ctx)
+		if err == nil {
+			err = s.takeOver(ctx, false)
+		}
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}

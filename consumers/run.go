@@ -101,6 +101,9 @@ func await(ctx context.Context, more <-chan struct{}, next time.Time) {
 // logged and no more: the event comes again after AckWait.
 func (s *Subscription) settle(ctx context.Context, b *backlog, it *item) {
 	msg := b.settle(it)
+	if s.opts.Track != nil {
+		s.opts.Track.Settled(it.m)
+	}
 	var err error
 	if s.opts.ConfirmAck {
 		// Not ctx itself: what was handled is acknowledged even when Run is ending.
@@ -180,8 +183,11 @@ func (s *Subscription) fence(m jetstream.Msg) {
 // fetchUndelivered takes in what the server sent to our last pull request after we had stopped listening: it
 // would be delivered before what is given back. Being asked about the durable is also when the server drops
 // that request, for which it would otherwise take the first event given back, notice, and put it behind all the
-// others. A failure costs no more than the order.
+// others. A failure costs no more than the order. An owner leaves that to the next one, who takes all of it back.
 func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) bool {
+	if s.opts.Owner != nil {
+		return false
+	}
 	s.fence(m)
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
 	defer cancel()
@@ -208,9 +214,7 @@ func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) b
 // nothing in weft writes such a message to the stream, and it would come again for ever.
 func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 	if subject.IsMarker(msg.Subject()) {
-		if err := msg.Ack(); err != nil {
-			s.log.Warn("marker not settled, it will come again", zap.Error(err))
-		}
+		s.pass(msg)
 		return
 	}
 	m, err := decode(msg)
@@ -219,5 +223,16 @@ func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 		_ = msg.TermWithReason("not an event of weft")
 		return
 	}
+	if s.opts.Track != nil && !s.opts.Track.Arrived(m) {
+		s.pass(msg)
+		return
+	}
 	b.add(m, msg, time.Now())
+}
+
+// pass acknowledges what no handler is to see.
+func (s *Subscription) pass(msg jetstream.Msg) {
+	if err := msg.Ack(); err != nil {
+		s.log.Warn("marker or event passed over not settled, it will come again", zap.Error(err))
+	}
 }

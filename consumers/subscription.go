@@ -75,6 +75,20 @@ func Subscribe(ctx context.Context, opts Options) (*Subscription, error) {
 	return s, nil
 }
 
+// Connect opens the connection that Subscribe opens where Options have none, for several subscriptions to share: it
+// reconnects for ever. Its inbox is that of credentials bound to Options.Durable. The caller closes it.
+func Connect(ctx context.Context, opts Options) (*nats.Conn, error) {
+	opts = opts.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Subscription{opts: opts, log: opts.Logger}
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	return s.nc, nil
+}
+
 // Close closes the connection that Subscribe opened, and leaves a caller's own alone. Run does it at
 // its end, so Close is for a Subscription that was never run. It may be called more than once.
 func (s *Subscription) Close() {

@@ -164,6 +164,14 @@ const markerEnd = ".g.hb"
 // RegionalOf matches what an origin wrote and what stays in its region.
 func RegionalOf(o Origin) string { return "evt." + o.String() + ".l.>" }
 
+// OriginOf is the origin whose events a subject or filter is about, false if it is about none or several.
+func OriginOf(s string) (Origin, bool) {
+	rest, ok := strings.CutPrefix(s, "evt.")
+	token, _, _ := strings.Cut(rest, ".")
+	o, err := ParseOrigin(token)
+	return o, ok && err == nil
+}
+
 // Events matches every event of every origin, and no marker.
 func Events() string { return "evt.*.*.*.>" }
 
@@ -172,6 +180,23 @@ func Topic(topic string) string { return "evt.*.*.*." + topic + ".>" }
 
 // Partition matches the events of one partition.
 func Partition(p int) string { return "evt.*.*." + strconv.Itoa(p) + ".>" }
+
+// InPartition narrows a filter over events, such as Events, Topic or Partition make, to one partition: false if it matches
+// none of it.
+func InPartition(filter string, p int) (string, bool) {
+	tokens := strings.Split(filter, ".")
+	one := strconv.Itoa(p)
+	if len(tokens) < 5 || tokens[0] != "evt" || tokens[3] != "*" && tokens[3] != one {
+		return "", false
+	}
+	tokens[3] = one
+	return strings.Join(tokens, "."), true
+}
+
+// PartitionTopic matches the events of one topic in one partition.
+func PartitionTopic(p int, topic string) string {
+	return "evt.*.*." + strconv.Itoa(p) + "." + topic + ".>"
+}
 
 // Control is the subject of a control record.
 type Control struct {

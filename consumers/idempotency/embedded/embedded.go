@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -34,6 +35,7 @@ type Store struct {
 	commit func(*pebble.Batch) error
 	turn   chan struct{} // holds a token while nobody applies; what follows belongs to who took it
 
+	name        string
 	closed      bool
 	generations []generation // the newest one first
 	marks       int
@@ -70,7 +72,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, db: db, turn: make(chan struct{}, 1)}
 	s.commit = func(b *pebble.Batch) error { return b.Commit(pebble.Sync) }
-	if err := s.load(); err != nil {
+	if err := errors.Join(s.load(), s.loadName()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.turn <- struct{}{}
@@ -125,6 +127,17 @@ func (s *Store) load() error {
 		return nil
 	})
 	slices.Reverse(s.generations)
+	return fault.Wrap(opOpen, fault.Unavailable, err)
+}
+
+// loadName reads the store's name, and gives it one.
+func (s *Store) loadName() error {
+	name, named, err := read(s.db, []byte{spaceName})
+	if err == nil && !named {
+		name = []byte(rand.Text())
+		err = s.db.Set([]byte{spaceName}, name, pebble.Sync)
+	}
+	s.name = string(name)
 	return fault.Wrap(opOpen, fault.Unavailable, err)
 }
 
@@ -186,6 +199,9 @@ func (s *Store) Close() error {
 	s.closed = true
 	return fault.Wrap("idempotency.embedded.close", fault.Internal, s.db.Close())
 }
+
+// Name tells the store from all others, for as long as it exists.
+func (s *Store) Name() string { return s.name }
 
 // Shared is false: the marks are this process's own.
 func (s *Store) Shared() bool { return false }

@@ -10,6 +10,7 @@ import (
 // followed by something end with a NUL, which none of them holds.
 const (
 	spaceVersion    = 'v' // → layout
+	spaceName       = 'n' // → the store's name
 	spaceGeneration = 'g' // number → when it was opened (unix ns), how many marks it has
 	spaceID         = 'i' // generation, event id → digest
 	spacePlace      = 'p' // generation, source, user, epoch, seq → digest, event id

@@ -138,9 +138,8 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 	return nil
 }
 
-// begin holds the open generation open, and checks the fence. The row of the fence stays locked: an owner that
-// takes over waits for this transaction, or this one sees its epoch.
-func (a *attempt) begin(ctx context.Context, tx pgx.Tx) error {
+// begin holds the open generation open, and checks the fence.
+func (a *attempt) begin(ctx context.Context, tx pgx.Tx) (err error) {
 	var epoch uint64
 	q := &pgx.Batch{}
 	q.Queue("SELECT pg_advisory_xact_lock_shared($1)", a.s.lockKey("generation"))
@@ -148,18 +147,20 @@ func (a *attempt) begin(ctx context.Context, tx pgx.Tx) error {
 		a.kept, err = a.s.scanGenerations(row)
 		return err
 	})
-	if f := a.b.Fence; f.Durable != "" {
-		q.Queue(`INSERT INTO `+a.s.schema+`.fence AS have (durable, epoch) VALUES ($1, $2)
-			ON CONFLICT (durable) DO UPDATE SET epoch = excluded.epoch WHERE have.epoch < excluded.epoch`, f.Durable, f.Epoch)
-		q.Queue(`SELECT epoch FROM `+a.s.schema+`.fence WHERE durable = $1`, f.Durable).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&epoch)
-		})
+	f := a.b.Fence
+	if f.Durable != "" {
+		a.s.queueFence(q, f.Durable, &epoch)
 	}
 	if err := tx.SendBatch(ctx, q).Close(); err != nil {
 		return err
 	}
-	if epoch > a.b.Fence.Epoch {
-		return idempotency.Stale(a.b.Fence, epoch)
+	if epoch < f.Epoch {
+		if epoch, err = a.s.raiseFence(ctx, tx, f); err != nil {
+			return err
+		}
+	}
+	if epoch > f.Epoch {
+		return idempotency.Stale(f, epoch)
 	}
 	switch {
 	case a.mayRoll && a.kept.open.Before(a.kept.today):

@@ -31,13 +31,16 @@ type DB interface {
 
 // Options of a Store; DB and Schema are required.
 type Options struct {
-	DB      DB
-	Schema  string        // the group's own, [a-z_][a-z0-9_]{0,39}; made when it is not there
-	Horizon time.Duration // how long marks are kept at least, 1 h to 400 days; default 24 h
+	DB       DB
+	Schema   string        // the group's own, [a-z_][a-z0-9_]{0,39}; made when it is not there
+	Existing bool          // the schema is there already: where it is not, Open fails with kind NotFound
+	Horizon  time.Duration // how long marks are kept at least, 1 h to 400 days; default 24 h
 	// Retention is how long rows of event_log stay at least, whether their marks count or not; default and least the
 	// horizon, negative: for ever.
 	Retention time.Duration
-	Logger    *zap.Logger // default: none
+	// Silence is how long a fenced transaction may be open without a word to the database, 100 ms to 1 h; default 5 s.
+	Silence time.Duration
+	Logger  *zap.Logger // default: none
 }
 
 var validSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
@@ -51,6 +54,8 @@ func (o Options) validate() error {
 		problem = "the schema's name has 1 to 40 of a-z, 0-9 and _, and begins with none of 0-9"
 	case o.Horizon < time.Hour || o.Horizon > 400*day:
 		problem = "the horizon is 1 hour to 400 days"
+	case o.Silence < 100*time.Millisecond || o.Silence > time.Hour:
+		problem = "the silence is 100 ms to 1 hour"
 	default:
 		return nil
 	}
@@ -66,6 +71,8 @@ type Store struct {
 	retain int // closed generations that are there, negative: all
 
 	fewest int // marks that are worth a COPY
+
+	silence time.Duration // how long a fenced transaction may keep the database waiting
 
 	today func(database time.Time) time.Time // the day by which generations are opened
 	now   func() time.Time
@@ -88,6 +95,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Horizon == 0 {
 		o.Horizon = day
 	}
+	if o.Silence == 0 {
+		o.Silence = 5 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -95,11 +105,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: o.DB, schema: o.Schema, log: o.Logger, keep: days(o.Horizon) + 1, fewest: worthCopy,
+		db: o.DB, schema: o.Schema, log: o.Logger, keep: days(o.Horizon) + 1, fewest: worthCopy, silence: o.Silence,
 		today: func(database time.Time) time.Time { return database }, now: time.Now,
 	}
 	if s.retain = max(s.keep, days(o.Retention)+1); o.Retention < 0 {
 		s.retain = -1
+	}
+	if o.Existing {
+		if err := s.checkExists(ctx); err != nil {
+			return nil, wrap(opOpen, err)
+		}
 	}
 	if err := s.checkDurable(ctx); err != nil {
 		return nil, wrap(opOpen, err)
@@ -121,6 +136,16 @@ func (s *Store) first(ctx context.Context) error {
 		return err
 	}
 	return s.roll(ctx)
+}
+
+func (s *Store) checkExists(ctx context.Context) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		var exists bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", s.schema+".schema_version").Scan(&exists); err != nil || exists {
+			return err
+		}
+		return fault.New(opOpen, fault.NotFound, "no_schema", "the database has no schema %s with marks in it", s.schema)
+	})
 }
 
 func (s *Store) checkDurable(ctx context.Context) error {
