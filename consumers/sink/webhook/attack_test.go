@@ -146,6 +146,33 @@ func TestAnAnswerThatTricklesCountsByItsStatus(t *testing.T) {
 	}
 }
 
+// After 101 the connection is the caller's, and no deadline of the request holds for it any more.
+func TestAProtocolThatNobodyAskedForIsLeft(t *testing.T) {
+	over := make(chan struct{})
+	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chess\r\n\r\n")
+		_ = rw.Flush()
+		<-over
+	})
+	t.Cleanup(func() { close(over) })
+	done := make(chan error, 1)
+	go func() { done <- handle(t, open(t, e.options(t)), "e") }()
+	select {
+	case err := <-done:
+		if retry.Classify(err) != retry.Outage {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(patience / 2):
+		t.Fatal("the request does not end")
+	}
+}
+
 func TestAHugeAnswerIsNotRead(t *testing.T) {
 	const most = 16 << 20
 	var written atomic.Int64

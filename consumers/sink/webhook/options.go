@@ -86,7 +86,7 @@ func (o *Options) validate() error {
 	case !validToken(o.Token):
 		return invalid("the token is not one line of visible ASCII characters")
 	}
-	if _, problem := o.endpoint(); problem != "" {
+	if problem := o.URLProblem(); problem != "" {
 		return invalid("%s", problem)
 	}
 	return nil
@@ -97,12 +97,17 @@ func validToken(t keyring.Secret) bool {
 	return !slices.ContainsFunc(t, func(c byte) bool { return c <= ' ' || c > '~' })
 }
 
-// endpoint reads URL. A problem never shows it: query and user may be secrets.
+// URLProblem says what is wrong with URL, given Allow and Deny, or "". It never shows it: query and user may be secrets.
+func (o *Options) URLProblem() string {
+	_, problem := o.endpoint()
+	return problem
+}
+
 func (o *Options) endpoint() (u *url.URL, problem string) {
 	u, err := url.Parse(o.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || u.Port() == "0":
-		return nil, "the URL is none: write it as https://host/path"
+		return nil, "the URL cannot be read: write it as https://host/path"
 	case u.User != nil:
 		return nil, "the URL names a user: use a token, which is kept out of logs"
 	case u.Fragment != "":

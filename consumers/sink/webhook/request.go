@@ -46,7 +46,11 @@ func (s *Sink) post(ctx context.Context, m *consumers.Message) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	discard(resp.Body, cancel)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close() // it is the connection itself, for which ctx does not hold
+	} else {
+		discard(resp.Body, cancel)
+	}
 	return answer{status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After"), at: time.Now()}, nil
 }
 

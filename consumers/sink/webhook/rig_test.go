@@ -50,6 +50,14 @@ func key(t *testing.T, prefix string, n byte) signature.WebhookKey {
 	return k
 }
 
+func keys(t *testing.T, list ...byte) (out []signature.WebhookKey) {
+	t.Helper()
+	for _, n := range list {
+		out = append(out, key(t, "whsec_", n))
+	}
+	return out
+}
+
 // request is what an endpoint got.
 type request struct {
 	header http.Header

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -57,12 +56,7 @@ func openWebhook(ctx context.Context, c *config.Sink, log *zap.Logger, r prometh
 			return nil, err
 		}
 	}
-	if o.Allow, err = prefixes(w.Allow); err != nil {
-		return nil, err
-	}
-	if o.Deny, err = prefixes(w.Deny); err != nil {
-		return nil, err
-	}
+	o.Allow, o.Deny = w.Prefixes()
 	s.Sink, err = webhook.Open(ctx, o)
 	return s, err
 }
@@ -140,17 +134,6 @@ func authorities(file string) (*x509.CertPool, error) {
 		return nil, fault.New("consumer.run", fault.Invalid, "ca_malformed", "%s holds no certificate in PEM", file)
 	}
 	return pool, nil
-}
-
-func prefixes(list []string) ([]netip.Prefix, error) {
-	out := make([]netip.Prefix, len(list))
-	for i, s := range list {
-		var err error
-		if out[i], err = config.ParsePrefix(s); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // readSinkFile reads a file that the configuration of a sink names.

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/consumers/sink/webhook"
@@ -30,31 +29,39 @@ func defaultWebhook() Webhook {
 }
 
 func (p *Problems) webhook(w *Webhook) {
-	if !strings.HasPrefix(w.URL, "https://") && !strings.HasPrefix(w.URL, "http://") {
-		p.addf("sink.webhook.url", "is not https://host/path") // what it is stays untold: it may hold a token
+	o := webhook.Options{URL: w.URL, Allow: p.prefixes("sink.webhook.allow", w.Allow), Deny: p.prefixes("sink.webhook.deny", w.Deny)}
+	if problem := o.URLProblem(); problem != "" {
+		p.addf("sink.webhook.url", "%s", problem)
 	}
 	p.required("sink.webhook.secret_file", w.SecretFile)
 	p.required("sink.webhook.state_file", w.StateFile)
-	p.prefixes("sink.webhook.allow", w.Allow)
-	p.prefixes("sink.webhook.deny", w.Deny)
 	p.between("sink.webhook.timeout", w.Timeout, time.Millisecond, 10*time.Minute)
 	p.count("sink.webhook.concurrency", w.Concurrency, 1, 256)
 	p.between("sink.webhook.most_told", w.MostTold, 0, 24*time.Hour)
 }
 
-func (p *Problems) prefixes(key string, list []string) {
+// prefixes reads prefixes, and addresses as the prefixes that hold nothing else.
+func (p *Problems) prefixes(key string, list []string) (out []netip.Prefix) {
 	for i, s := range list {
-		if _, err := ParsePrefix(s); err != nil {
+		one, err := parsePrefix(s)
+		if err != nil {
 			p.addf(fmt.Sprintf("%s[%d]", key, i), "%q is neither an address nor a prefix such as 10.1.2.0/24", s)
 		}
+		out = append(out, one)
 	}
+	return out
 }
 
-// ParsePrefix reads a prefix, or an address as the prefix that holds nothing else.
-func ParsePrefix(s string) (netip.Prefix, error) {
+func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		return addr.Unmap().Prefix(addr.Unmap().BitLen())
 	}
 	p, err := netip.ParsePrefix(s)
 	return p.Masked(), err
+}
+
+// Prefixes are Allow and Deny as the sink takes them.
+func (w *Webhook) Prefixes() (allow, deny []netip.Prefix) {
+	var known Problems // that a loaded configuration has none
+	return known.prefixes("", w.Allow), known.prefixes("", w.Deny)
 }
