@@ -37,6 +37,9 @@ const (
 	CodeOccurredAt    = "invalid_occurred_at"
 	CodeUserID        = "invalid_user_id"
 	CodeSourceSeq     = "invalid_source_seq"
+
+	// An event's own signature; nothing that a relay looks at.
+	CodeSig = "invalid_sig"
 )
 
 // maxPointerLen bounds Error.Pointer: member names are the producer's and may be of any length.
