@@ -53,7 +53,7 @@ func (r *rig) manyTopics() {
 		{Name: "local", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local},
 		{Name: "money", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Forward},
 		{Name: "here", Class: accounts.Standard, Scope: accounts.ScopeRegional, Home: accounts.Local},
-		{Name: "short", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Retention: accounts.Duration(time.Hour)},
+		{Name: "short", Class: accounts.Optional, Scope: accounts.ScopeGlobal, Home: accounts.Local, Retention: accounts.Duration(time.Hour)},
 		{Name: "game", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Key: "/payload/game"},
 		{Name: "closed", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Local, Producers: []string{"other"}},
 	}, accounts.Rule{Type: "money.>", Topic: "money"}, accounts.Rule{Type: "here.*", Topic: "here"}, accounts.Rule{Type: "short", Topic: "short"},
@@ -76,6 +76,8 @@ func TestRouting(t *testing.T) {
 		{"accepted locally", ev("event_type", `"other"`, "key", us), 202, "stored", "eu", header.Home + "=us", ".g."},
 		{"regional stays", ev("event_type", `"here.x"`, "key", us), 202, "stored", "eu", header.Home + "=", ".l."},
 		{"short-lived", ev("event_type", `"short"`, "key", eu), 202, "stored", "eu", header.TTL + "=3600", ".short."},
+		{"may be dropped", ev("event_type", `"short"`, "key", eu), 202, "stored", "eu", header.Class + "=optional", ".short."},
+		{"may not be dropped", ev("event_type", `"other"`, "key", eu), 202, "stored", "eu", header.Class + "=", ".local."},
 		{"other key", ev("event_type", `"game.x"`, "payload", `{"game":7}`), 202, "stored", "eu", "", fmt.Sprintf(".%d.game.", partition.Of("7"))},
 	} {
 		a := r.send(post{body: c.body})

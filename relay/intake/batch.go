@@ -119,7 +119,7 @@ func (h *Handler) route(x *exchange) *problem {
 			continue
 		}
 		s := subject.Event{Origin: t.region.Origin(), Scope: r.scope, Partition: t.partition, Topic: r.topic.Name, Type: e.Type}
-		m := uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Remote: r.topic.Remote(), Schema: label(v), Data: e.Raw}
+		m := uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Class: r.class, Remote: r.topic.Remote(), Schema: label(v), Data: e.Raw}
 		if v.Kept {
 			o.region = p.self
 			x.subjects = h.letter(x, e, &s, &m)

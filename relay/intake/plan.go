@@ -14,6 +14,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/gate"
 	"github.com/weft-mesh/weft/streams/event"
+	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -89,6 +90,7 @@ type route struct {
 	topic    *accounts.Topic
 	scope    subject.Scope
 	ttl      string   // Nats-TTL
+	class    string   // Weft-Class
 	refused  *refusal // of every event of the topic
 	pointer  string   // of the routing key, "" for the user id
 	earliest time.Time
@@ -111,6 +113,9 @@ func (h *Handler) routeOf(x *exchange, p *plan, eventType string) *route {
 	}
 	if d := topic.Retention.Std(); d > 0 && d <= maxTTL {
 		r.ttl = strconv.FormatInt(max(int64(d/time.Second), 1), 10)
+	}
+	if topic.Class == accounts.Optional {
+		r.class = header.ClassOptional
 	}
 	if key := topic.KeyPointer(); key != accounts.DefaultKey {
 		r.pointer = key

@@ -16,6 +16,7 @@ type Message struct {
 	ID      string // the event id
 	Home    string // Weft-Home, or ""
 	TTL     string // Nats-TTL, or ""
+	Class   string // Weft-Class, or ""
 	Remote  bool   // it counts as stored once another region has it too
 	Schema  string // Weft-Schema, or ""
 	Letter  string // Weft-Dead-Letter of an event for the dead letters of the relay's region; "" of every other

@@ -153,6 +153,7 @@ func (u *Uplink) send(c *call, first, n int) {
 		c.set(header.TTL, m.TTL)
 		c.set(header.Schema, m.Schema)
 		c.set(header.DeadLetter, m.Letter)
+		c.set(header.Class, m.Class)
 		err := u.conn.PublishMsg(&c.msg)
 		switch {
 		case err == nil:

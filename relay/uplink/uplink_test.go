@@ -122,7 +122,7 @@ func TestEveryEventIsAcknowledgedOnItsOwn(t *testing.T) {
 		_ = m.Respond(ack("eu", seq))
 	})
 	msgs := messages(3000)
-	msgs[1].Home, msgs[1].TTL = "us", "60"
+	msgs[1].Home, msgs[1].TTL, msgs[1].Class = "us", "60", "optional"
 	res := r.publish(msgs)
 	expect(t, res, "stored:3000")
 	for i := range res {
@@ -133,12 +133,12 @@ func TestEveryEventIsAcknowledgedOnItsOwn(t *testing.T) {
 			t.Fatalf("event %d travels as %q", i, got)
 		}
 	}
-	want := nats.Header{header.MsgID: {"e-1"}, header.Home: {"us"}, header.TTL: {"60"}, header.IngestedAt: {stamp.IngestedAt},
+	want := nats.Header{header.MsgID: {"e-1"}, header.Home: {"us"}, header.TTL: {"60"}, header.Class: {"optional"}, header.IngestedAt: {stamp.IngestedAt},
 		header.Relay: {"r1"}, header.Kid: {"k"}, header.Source: {"default"}}
 	if fmt.Sprint(headers[1]) != fmt.Sprint(want) {
 		t.Errorf("headers %v, want %v", headers[1], want)
 	}
-	if headers[2].Get(header.Home) != "" || headers[2].Get(header.TTL) != "" {
+	if headers[2].Get(header.Home) != "" || headers[2].Get(header.TTL) != "" || headers[2].Get(header.Class) != "" {
 		t.Error("the headers of one event went with the next")
 	}
 	if n := r.pool.InFlight(); n != 0 {

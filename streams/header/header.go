@@ -31,6 +31,8 @@ const (
 	Schema = "Weft-Schema"
 	// Home is the home region of the event's key, present where another region stored it.
 	Home = "Weft-Home"
+	// Class is the class of the event's topic when the relay accepted it, where that is ClassOptional; absent otherwise.
+	Class = "Weft-Class"
 	// Replayed names the replay that published this copy.
 	Replayed = "Weft-Replayed"
 	// Runbook is the page that tells what to do about a parked event.
@@ -46,6 +48,9 @@ const (
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )
+
+// ClassOptional is the value of Class of events that may be dropped first.
+const ClassOptional = "optional"
 
 // SourceSeq reads from the value of StreamSource the sequence that the message has in the stream that it came from.
 func SourceSeq(value string) (uint64, bool) {
