@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/consumers/reorder"
 	"github.com/weft-mesh/weft/consumers/retry"
 )
 
@@ -34,12 +35,43 @@ type Parked struct {
 }
 
 // handle brings one taken event a step further: it is settled, or rests, or stays for giveBack because Run is ending.
-func (s *Subscription) handle(ctx context.Context, b *backlog, it *item, handler Handler) {
-	if it.failed == nil || !it.failed.givenUp {
-		s.finish(ctx, b, it, guard(ctx, handler, it.m))
+func (s *Subscription) handle(ctx context.Context, b *backlog, it *item, t ticket, handler Handler) {
+	if it.failed != nil && it.failed.givenUp {
+		s.breaker.abandon(t)
+		s.park(ctx, b, it)
 		return
 	}
-	s.park(ctx, b, it)
+	if s.breaker.drops(it.m) {
+		s.breaker.abandon(t)
+		s.drop(ctx, b, it)
+		return
+	}
+	err := guard(ctx, s.handlerOf(it.m, handler), it.m)
+	if err != nil && ctx.Err() != nil {
+		s.breaker.abandon(t)
+		return
+	}
+	s.breaker.record(t, err, it.failed == nil)
+	s.finish(ctx, b, it, err)
+}
+
+// drop takes an event of an optional topic out of the durable without handling it.
+func (s *Subscription) drop(ctx context.Context, b *backlog, it *item) {
+	s.log.Warn("optional event dropped, it is too old", zap.String("event_id", it.m.EventID), zap.Uint64("sequence", it.m.Sequence))
+	s.settle(ctx, b, it)
+	s.metrics.dropped.Inc()
+}
+
+// handlerOf is who handles an event: one that came after its window has a handler of its own.
+func (s *Subscription) handlerOf(m *Message, handler Handler) Handler {
+	if s.corrects(m) {
+		return s.opts.Reorder.Correct
+	}
+	return handler
+}
+
+func (s *Subscription) corrects(m *Message) bool {
+	return m.Order != nil && m.Order.Verdict == reorder.Late && s.opts.Reorder.Correct != nil
 }
 
 // finish does what follows from a call of the handler.
@@ -131,6 +163,9 @@ func (s *Subscription) callPark(ctx context.Context, p *Parked) (err error) {
 			err = &retry.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
+	if s.opts.Park == nil {
+		return s.deadLetter(ctx, p)
+	}
 	return s.opts.Park(ctx, p)
 }
 

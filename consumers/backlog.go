@@ -8,11 +8,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-mesh/weft/consumers/reorder"
 )
 
 // item is one delivered event until it is settled. Its failures belong to the worker that has it.
 type item struct {
+	id     uint64 // among all that is here
 	m      *Message
+	place  *place        // in its source's count; nil where there is none, or nothing is reordered
 	msg    jetstream.Msg // what to settle: the latest delivery of the event
 	at     time.Time     // when the server last started its AckWait, as far as we know
 	lane   *lane         // where its key's order is kept; nil while nothing else of the key can be here
@@ -31,19 +35,24 @@ type lane struct {
 type backlog struct {
 	more  chan struct{} // holds a token when take may succeed, or when the time at which it will has changed
 	keyOf func(*Message) string
-	keyed bool // events of one key can be here while another of it is being handled
+	keyed bool   // events of one key can be here while another of it is being handled
+	order *order // nil: events are taken as they come
 
 	mu      sync.Mutex
 	queue   []*item
-	by      map[uint64]*item // by stream sequence: everything that is not settled
+	by      map[uint64]*item // by id: everything that is not settled
 	lanes   map[string]*lane
 	resting lanes
-	last    jetstream.Msg // settled last; nil before the first
+	last    jetstream.Msg // settled last, of EVENTS; nil before the first
+	lastOf  jetstream.Msg // the same of what was requeued
 }
 
-func newBacklog(keyed bool, keyOf func(*Message) string) *backlog {
+// requeued marks the ids of what comes from DLQ, whose sequences are others.
+const requeued = 1 << 63
+
+func newBacklog(keyed bool, keyOf func(*Message) string, order *order) *backlog {
 	return &backlog{
-		more: make(chan struct{}, 1), keyOf: keyOf, keyed: keyed,
+		more: make(chan struct{}, 1), keyOf: keyOf, keyed: keyed, order: order,
 		by: make(map[uint64]*item), lanes: make(map[string]*lane),
 	}
 }
@@ -58,26 +67,55 @@ func (b *backlog) signal() {
 
 // add appends a delivered event. One that is here already (its AckWait ran out while the link was cut)
 // keeps its place and is settled by its newer delivery: nobody handles it twice.
-func (b *backlog) add(m *Message, msg jetstream.Msg, now time.Time) {
+func (b *backlog) add(m *Message, msg jetstream.Msg, at *place, now time.Time) {
+	id := m.Sequence
+	if m.Requeued != nil {
+		id |= requeued
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if it := b.by[m.Sequence]; it != nil {
+	if it := b.by[id]; it != nil {
 		it.msg, it.at = msg, now
 		return
 	}
-	it := &item{m: m, msg: msg, at: now}
-	b.by[m.Sequence] = it
-	b.queue = append(b.queue, it)
+	it := &item{id: id, m: m, msg: msg, place: at, at: now}
+	b.by[id] = it
+	if b.order == nil {
+		b.queue = append(b.queue, it)
+	} else {
+		b.queue = b.order.add(now, it, b.queue)
+	}
 	b.signal()
+}
+
+// knows says whether the order of an event's count needs no asking.
+func (b *backlog) knows(p *place) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.order.counted.Knows(p.key)
+}
+
+// learn tells what was handled last of a count.
+func (b *backlog) learn(p *place, last reorder.Position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.order.counted.Learn(p.key, last)
 }
 
 // take returns an event that may be handled now: the next one of a key that has rested, or else the oldest of the
 // queue whose key is free. When there is none it tells when there will be one, if nothing else happens. What was
-// taken is settled or put to rest.
-func (b *backlog) take(now time.Time) (it *item, next time.Time) {
+// taken is settled or put to rest. A probe is rather an event that has not failed yet: one that always does must not
+// be what a breaker's state depends on.
+func (b *backlog) take(now time.Time, probe bool) (it *item, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	it = b.first(now)
+	b.expire(now)
+	if probe {
+		it = b.free()
+	}
+	if it == nil {
+		it = b.first(now)
+	}
 	return it, b.passOn(it != nil)
 }
 
@@ -86,6 +124,7 @@ func (b *backlog) take(now time.Time) (it *item, next time.Time) {
 func (b *backlog) takeUpTo(n int, now time.Time, its []*item) ([]*item, time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.expire(now)
 	before := len(its)
 	for len(its) < before+n {
 		it := b.first(now)
@@ -97,6 +136,13 @@ func (b *backlog) takeUpTo(n int, now time.Time, its []*item) ([]*item, time.Tim
 	return its, b.passOn(len(its) > before)
 }
 
+// expire queues what was held for long enough.
+func (b *backlog) expire(now time.Time) {
+	if b.order != nil {
+		b.queue = b.order.expire(now, b.queue)
+	}
+}
+
 func (b *backlog) first(now time.Time) *item {
 	if it := b.rested(now); it != nil {
 		return it
@@ -106,7 +152,10 @@ func (b *backlog) first(now time.Time) *item {
 
 // passOn wakes the next worker if there may be something left for it, and says when there will be at the latest.
 func (b *backlog) passOn(took bool) (next time.Time) {
-	if len(b.resting) > 0 {
+	if b.order != nil {
+		next, _ = b.order.next()
+	}
+	if len(b.resting) > 0 && (next.IsZero() || b.resting[0].until.Before(next)) {
 		next = b.resting[0].until
 	}
 	if b.keyed && took && (len(b.queue) > 0 || len(b.resting) > 0) {
@@ -169,8 +218,12 @@ func (b *backlog) rest(it *item, until time.Time) {
 func (b *backlog) settle(it *item) jetstream.Msg {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.by, it.m.Sequence)
-	b.last = it.msg
+	delete(b.by, it.id)
+	if it.m.Requeued != nil {
+		b.lastOf = it.msg
+	} else {
+		b.last = it.msg
+	}
 	return it.msg
 }
 
@@ -191,27 +244,56 @@ func (b *backlog) release(it *item) {
 	b.signal()
 }
 
-// waitingKeys is how many keys rest.
-func (b *backlog) waitingKeys() int {
+// count fills in how much is here.
+func (b *backlog) count(st *State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.resting)
+	st.Unsettled, st.WaitingKeys = len(b.by), len(b.resting)
+	if b.order != nil {
+		st.Held, st.HeldKeys = b.order.held(), b.order.heldKeys()
+	}
 }
 
-// unsettled takes everything out, in the order of the stream. No worker may be left.
-func (b *backlog) unsettled() []*item {
+// idle says whether nothing is here that could be handled, now or after a rest.
+func (b *backlog) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	left := make([]*item, 0, len(b.by))
-	for _, it := range b.by {
-		left = append(left, it)
+	return len(b.queue) == 0 && len(b.lanes) == 0
+}
+
+// delivered is how much of EVENTS is not settled, and one message of it, or else the one settled last.
+func (b *backlog) delivered() (n int, some jetstream.Msg) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	some = b.last
+	for id, it := range b.by {
+		if id&requeued == 0 {
+			n, some = n+1, it.msg
+		}
 	}
-	slices.SortFunc(left, func(x, y *item) int { return cmp.Compare(x.m.Sequence, y.m.Sequence) })
+	return n, some
+}
+
+// unsettled takes everything out, in the order of the stream, and apart from it what was requeued. No worker may be
+// left.
+func (b *backlog) unsettled() (left, again []*item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range b.by {
+		if it.m.Requeued != nil {
+			again = append(again, it)
+		} else {
+			left = append(left, it)
+		}
+	}
+	slices.SortFunc(left, bySequence)
 	clear(b.by)
 	clear(b.lanes)
 	b.queue, b.resting = nil, nil
-	return left
+	return left, again
 }
+
+func bySequence(x, y *item) int { return cmp.Compare(x.m.Sequence, y.m.Sequence) }
 
 // due returns the deliveries whose AckWait has been running for age or longer, and restarts their clock.
 func (b *backlog) due(now time.Time, age time.Duration) []jetstream.Msg {

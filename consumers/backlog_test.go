@@ -13,7 +13,7 @@ import (
 func TestBacklogKeepsEachKeysOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		workers := rapid.IntRange(1, 4).Draw(t, "workers")
-		b := newBacklog(workers > 1, func(m *Message) string { return m.EventID })
+		b := newBacklog(workers > 1, func(m *Message) string { return m.EventID }, nil)
 		m := &model{t: t, b: b, now: time.Unix(1e9, 0), workers: workers, last: map[string]uint64{}, rests: map[string]time.Time{}, waiting: map[string]int{}}
 		t.Repeat(map[string]func(*rapid.T){
 			"add":     func(t *rapid.T) { m.add(rapid.IntRange(0, 3).Draw(t, "key")) },
@@ -55,14 +55,14 @@ func (m *model) add(key int) {
 	m.seq++
 	k := fmt.Sprint(key)
 	m.waiting[k]++
-	m.b.add(&Message{EventID: k, Sequence: m.seq}, nil, m.now)
+	m.b.add(&Message{EventID: k, Sequence: m.seq}, nil, nil, m.now)
 }
 
 func (m *model) take() {
 	if len(m.out) == m.workers {
 		return
 	}
-	it, next := m.b.take(m.now)
+	it, next := m.b.take(m.now, len(m.out)%2 == 1) // whether it is a probe or not
 	busy := map[string]bool{}
 	for _, o := range m.out {
 		busy[o.m.EventID] = true

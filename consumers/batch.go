@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,7 +58,7 @@ func (s *Subscription) RunBatches(ctx context.Context, how Batching, handle Batc
 	if err := how.validate(); err != nil {
 		return err
 	}
-	b := newBacklog(true, s.opts.keyOf)
+	b := newBacklog(true, s.opts.keyOf, s.order)
 	return s.run(ctx, b, func(ctx context.Context) {
 		for ctx.Err() == nil {
 			s.handleBatch(ctx, b, gather(ctx, b, how), handle)
@@ -93,28 +94,48 @@ func (s *Subscription) handleBatch(ctx context.Context, b *backlog, its []*item,
 	if ctx.Err() != nil {
 		return
 	}
-	live := its[:0]
-	for _, it := range its {
-		if it.failed != nil && it.failed.givenUp {
-			s.park(ctx, b, it)
-		} else {
-			live = append(live, it)
-		}
-	}
+	live := s.sift(ctx, b, its)
 	if len(live) == 0 {
+		return
+	}
+	t, ok := s.breaker.enter(ctx)
+	if !ok {
 		return
 	}
 	switch err := callBatch(ctx, handle, live); {
 	case err == nil:
+		s.breaker.record(t, nil, true)
 		for _, it := range live {
 			s.finish(ctx, b, it, nil)
 		}
 	case ctx.Err() != nil:
+		s.breaker.abandon(t)
 	case len(live) > 1 && shared(err):
+		s.breaker.record(t, err, true)
 		s.failTogether(ctx, b, live, err)
 	default:
-		s.finishEach(ctx, b, live, err, handle)
+		s.finishEach(ctx, b, live, t, verdict{err, handle})
 	}
+}
+
+// sift deals with those that no batch is called for, and returns the others.
+func (s *Subscription) sift(ctx context.Context, b *backlog, its []*item) []*item {
+	live := its[:0]
+	for _, it := range its {
+		switch {
+		case it.failed != nil && it.failed.givenUp:
+			s.park(ctx, b, it)
+		case s.corrects(it.m):
+			if t, ok := s.breaker.enter(ctx); ok {
+				s.handle(ctx, b, it, t, nil)
+			}
+		case s.breaker.drops(it.m):
+			s.drop(ctx, b, it)
+		default:
+			live = append(live, it)
+		}
+	}
+	return live
 }
 
 // shared says whether a batch failed for a reason that none of its events is to blame for.
@@ -126,20 +147,35 @@ func shared(err error) bool {
 	return c == retry.Outage || c == retry.Delayed
 }
 
-// finishEach does what follows for each event of a batch that failed: by its own error, or by that of a call alone.
-func (s *Subscription) finishEach(ctx context.Context, b *backlog, its []*item, err error, handle BatchHandler) {
-	each, told := errors.AsType[BatchErrors](err)
+// verdict is what a handler said of a batch that failed.
+type verdict struct {
+	err    error
+	handle BatchHandler
+}
+
+// finishEach does what follows for each event of a batch that failed: by its own error, or by that of a call alone. The
+// breaker is told of each call; of a call that some events came through, that it went well.
+func (s *Subscription) finishEach(ctx context.Context, b *backlog, its []*item, t ticket, of verdict) {
+	each, told := errors.AsType[BatchErrors](of.err)
 	told = told && len(each) == len(its)
+	well := told && slices.Contains(each, nil)
+	if well {
+		s.breaker.record(t, nil, true)
+	}
 	for i, it := range its {
-		own := err
+		own := of.err
 		switch {
 		case told:
 			own = each[i]
 		case len(its) > 1:
-			own = callBatch(ctx, handle, its[i:i+1])
+			own = callBatch(ctx, of.handle, its[i:i+1])
 			if one, ok := errors.AsType[BatchErrors](own); ok && len(one) == 1 {
 				own = one[0]
 			}
+		}
+		if !well {
+			s.breaker.record(t, own, it.failed == nil)
+			t = ticket{} // the first of them decides about a try
 		}
 		s.finish(ctx, b, it, own)
 	}

@@ -20,8 +20,15 @@
 // An event that the handler fails on rests, and what comes later of its key waits behind it; other keys
 // go on. How long it rests, and when it is given up and put into the tenant's stream DLQ (or where
 // Options.Park says), is Options.Retry's to say. Attempts are failed calls, never deliveries: a consumer that is restarted gives nothing up for it.
-// What rests is kept alive at the server and counts as fetched, so when as many events wait as Options.Batch
+// When nearly every call fails a breaker opens (Options.Breaker): nothing is handled and nothing fetched until a try goes
+// well. What rests is kept alive at the server and counts as fetched, so when as many events wait as Options.Batch
 // allows, nothing more is fetched until one of them is handled or parked.
+//
+// With Options.Reorder the events of each source and user come in the order of their source_seq, whatever region
+// accepted them: one that is behind a gap is held for up to a window, nothing else waits. Message.Order tells of gaps
+// and of what came too late.
+//
+// What was given up can be handed to the handler again (weft dlq requeue): Message.Requeued says by whom and why.
 //
 // Two things let later events of a key overtake: a process that dies (what it had fetched comes again after
 // AckWait), and a second process on the same durable (the two share the events).

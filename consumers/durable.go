@@ -64,8 +64,31 @@ func (s *Subscription) find(ctx context.Context) error {
 	if err := s.check(&cons.CachedInfo().Config); err != nil {
 		return err
 	}
+	if s.opts.Reorder != nil {
+		if cons, err = s.widen(ctx, cons); err != nil {
+			return err
+		}
+	}
 	s.durable = cons
 	return nil
+}
+
+// widen gives a durable that exists the room and the time that holding events back takes.
+func (s *Subscription) widen(ctx context.Context, cons jetstream.Consumer) (jetstream.Consumer, error) {
+	cfg := cons.CachedInfo().Config
+	if shortestAckWait(&cfg) > s.opts.Reorder.Window && cfg.MaxAckPending >= s.opts.pending() {
+		return cons, nil
+	}
+	cfg.AckWait, cfg.BackOff = max(cfg.AckWait, s.opts.AckWait), nil
+	cfg.MaxAckPending = max(cfg.MaxAckPending, s.opts.pending())
+	wide, err := ask(ctx, s.opts.APITimeout, func(ctx context.Context) (jetstream.Consumer, error) {
+		return s.js.UpdateConsumer(ctx, s.opts.Stream, cfg)
+	})
+	if err != nil {
+		return nil, s.apiFault("widen", err)
+	}
+	s.log.Info("durable made wider to reorder", zap.Duration("ack_wait", cfg.AckWait), zap.Int("max_ack_pending", cfg.MaxAckPending))
+	return wide, nil
 }
 
 // check compares a durable that exists with the one asked for. Where it starts is not compared: that
@@ -86,8 +109,8 @@ func (s *Subscription) check(have *jetstream.ConsumerConfig) error {
 			"choose another name, or delete it to start anew (its position is lost)", showFilters(got), showFilters(want))
 	case have.AckPolicy != jetstream.AckExplicitPolicy:
 		return s.conflict("durable_kind", "exists with ack policy %s, needed is explicit", have.AckPolicy)
-	case have.MaxAckPending < 1 || have.MaxAckPending > maxBatch:
-		return s.conflict("durable_kind", "exists with max ack pending %d, needed is 1 to %d", have.MaxAckPending, maxBatch)
+	case have.MaxAckPending < 1 || have.MaxAckPending > maxPending:
+		return s.conflict("durable_kind", "exists with max ack pending %d, needed is 1 to %d", have.MaxAckPending, maxPending)
 	}
 	return s.checkOwner(have)
 }

@@ -11,12 +11,12 @@ import (
 // TestGather: a batch is handled when it is full or old enough, and holds no key twice.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBacklog(true, func(m *Message) string { return m.EventID })
+		b := newBacklog(true, func(m *Message) string { return m.EventID }, nil)
 		seq := uint64(0)
 		add := func(keys string) {
 			for _, k := range keys {
 				seq++
-				b.add(&Message{EventID: string(k), Sequence: seq}, nil, time.Now())
+				b.add(&Message{EventID: string(k), Sequence: seq}, nil, nil, time.Now())
 			}
 		}
 		start := time.Now()
@@ -58,7 +58,7 @@ func TestGather(t *testing.T) {
 		add("z")
 		time.AfterFunc(time.Second, stop)
 		gather(ctx, b, Batching{Most: 2, Linger: time.Hour})
-		if left := b.unsettled(); time.Since(start) != 26*time.Second || len(left) != 1 {
+		if left, _ := b.unsettled(); time.Since(start) != 26*time.Second || len(left) != 1 {
 			t.Errorf("after %s %d are given back", time.Since(start), len(left))
 		}
 	})

@@ -9,6 +9,9 @@ import (
 // UserKey is the order that topics keep unless they name another key: that of the events of one user. It is the
 // default of Options.Key.
 func UserKey(m *Message) string {
+	if m.envelope != nil {
+		return m.envelope.UserID
+	}
 	var e event.Event
 	_ = event.Decode(m.Raw, &e) // relays let no such event in, and what cannot be read names no user
 	return e.UserID

@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/weft-mesh/weft/streams/deadletter"
+	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/subject"
@@ -36,6 +38,16 @@ type Message struct {
 	Deliveries  int  // how often this durable has delivered it, this time included
 	Redelivered bool // Deliveries > 1
 	Attempt     int  // which call of the handler in this Run it is, from 1
+
+	// Order tells how the event stands to the others of its source's count, with Options.Reorder. It is nil where there
+	// is nothing to tell: the event is in order, or has no order.
+	Order *Order
+
+	// Requeued: the event had been given up, and somebody had it handled again (weft dlq requeue). Sequence and
+	// StoredAt are those of the stream DLQ then; later events of its key were handled before it.
+	Requeued *deadletter.Requeue
+
+	envelope *event.Event // what Raw says, where it was read
 }
 
 // decode reads a delivered message; an error means that it is not an event, now or ever.

@@ -51,6 +51,11 @@ type Options struct {
 	// Key names what an event must be in order with: the next event of a key is handled after the one before it was.
 	// It must be quick and pure, and may be called from any worker; default UserKey.
 	Key func(*Message) string
+	// Reorder puts the events of each source's users into the order of their count; nil: they are handled in the order of
+	// the stream. AckWait is 30 s above its window then, unless it is said, and must be above it.
+	Reorder *Reorder
+	// Breaker stops all calls for a while when they fail one after the other.
+	Breaker Breaker
 	// Retry is how events that the handler fails on are tried again.
 	Retry retry.Policy
 	// Park puts away an event that the policy gives up. After it returned nil the event is acknowledged; with an error
@@ -64,6 +69,7 @@ type Options struct {
 
 const (
 	maxBatch   = 10_000
+	maxPending = maxBatch + 2*maxHeld
 	minAckWait = time.Second
 	maxTopics  = 256
 	maxDurable = 64
@@ -80,6 +86,10 @@ func (o Options) withDefaults() Options {
 	o.Name = orDefault(o.Name, "weft-consumer")
 	o.Stream = orDefault(o.Stream, subject.EventsStream)
 	o.Batch = orDefault(o.Batch, 256)
+	if o.Reorder != nil {
+		r := o.Reorder.withDefaults()
+		o.Reorder, o.AckWait = &r, orDefault(o.AckWait, r.Window+ackMargin)
+	}
 	o.AckWait = orDefault(o.AckWait, 30*time.Second)
 	o.APITimeout = orDefault(o.APITimeout, 5*time.Second)
 	o.PullExpiry = orDefault(o.PullExpiry, 30*time.Second)
@@ -87,6 +97,7 @@ func (o Options) withDefaults() Options {
 	if o.Key == nil {
 		o.Key = UserKey
 	}
+	o.Breaker = o.Breaker.withDefaults()
 	o.Retry = o.Retry.WithDefaults()
 	o.Logger = orDefault(o.Logger, zap.NewNop())
 	return o
@@ -143,7 +154,11 @@ func (o *Options) validate() error {
 			return invalid("partition %d: each once, 0 to %d", p, partition.Count-1)
 		}
 	}
-	if problem := cmp.Or(o.From.validate(), o.Retry.Validate()); problem != "" {
+	problem := cmp.Or(o.From.validate(), o.Retry.Validate(), o.Breaker.validate())
+	if o.Reorder != nil {
+		problem = cmp.Or(problem, o.Reorder.validate(o.AckWait))
+	}
+	if problem != "" {
 		return invalid("%s", problem)
 	}
 	return nil
@@ -186,13 +201,21 @@ func (o *Options) filters() []string {
 	return fs
 }
 
+// pending is how many events may be out: what is held for its order must leave room to fetch what it waits for.
+func (o *Options) pending() int {
+	if o.Reorder != nil {
+		return o.Batch + o.Reorder.room()
+	}
+	return o.Batch
+}
+
 func (o *Options) consumerConfig() jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
 		Durable:   o.Durable,
 		AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait:   o.AckWait,
 		// A server that never has more out than one batch lets a single keep-alive cover all of it.
-		MaxAckPending: o.Batch,
+		MaxAckPending: o.pending(),
 		MaxDeliver:    -1,
 	}
 	// A lone filter goes into FilterSubject: then the create request names it in its subject, which

@@ -26,6 +26,7 @@ func (s *Subscription) deadLetter(ctx context.Context, p *Parked) error {
 		Cause: p.Cause.String(), Consumer: s.opts.Durable, Region: region, ParkedAt: time.Now(), Attempts: p.Attempts,
 		FirstAt: p.FirstAt, FirstError: p.First.Error(), LastAt: p.LastAt, LastError: p.Last.Error(),
 		EventID: m.EventID, Subject: m.Subject.String(), Origin: m.Origin.String(), OriginSeq: m.OriginSeq, TraceID: traceID(m.Header.Get(header.TraceParent)),
+		Requeued: m.Requeued,
 	}
 	msg, err := letter.Message(m.Header, m.Raw)
 	if err != nil {

@@ -23,9 +23,14 @@ const (
 // read fills the backlog until ctx ends (nil) or the durable cannot be read any more (why).
 func (s *Subscription) read(ctx context.Context, b *backlog) error {
 	for {
+		s.breaker.awaitPull(ctx, b)
 		why := s.pull(ctx, b)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(why, errPaused) {
+			s.recall(b)
+			continue
 		}
 		s.log.Warn("pulling stopped, binding again", zap.Error(why))
 		if err := s.rebind(ctx); err != nil {
@@ -34,9 +39,23 @@ func (s *Subscription) read(ctx context.Context, b *backlog) error {
 	}
 }
 
-// pull reads through one iterator until it fails or ctx ends. Whatever had arrived by then is in the
-// backlog when it returns.
+// errPaused is why a pull ends when the breaker opens.
+var errPaused = errors.New("paused")
+
+// recall takes in what the server sent after a pull had ended: until AckWait nobody else would get it, and then out of
+// order.
+func (s *Subscription) recall(b *backlog) {
+	if n, some := b.delivered(); some != nil {
+		s.fetchUndelivered(b, some, n)
+	}
+}
+
+// pull reads through one iterator until it fails, the breaker opens (errPaused) or ctx ends. Whatever had arrived by
+// then is in the backlog when it returns.
 func (s *Subscription) pull(ctx context.Context, b *backlog) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer s.breaker.untilOpen(func() { stop(errPaused) })()
 	cfg := s.durable.CachedInfo().Config
 	batch, expiry, beat := s.opts.Batch, s.opts.PullExpiry, min(pullHeartbeat, s.opts.PullExpiry/2)
 	if cfg.MaxRequestBatch > 0 {
@@ -63,6 +82,8 @@ func (s *Subscription) pull(ctx context.Context, b *backlog) error {
 			s.accept(b, msg)
 		case errors.Is(err, jetstream.ErrNoHeartbeat) && !s.nc.IsConnected():
 			// The connection is being restored; the iterator pulls again when it is.
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		default:
 			return err
 		}

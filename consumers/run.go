@@ -1,7 +1,6 @@
 package consumers
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -23,7 +22,7 @@ func (s *Subscription) Run(ctx context.Context, handle Handler) error {
 	if handle == nil {
 		return fault.New(opRun, fault.Invalid, "no_handler", "a handler is needed")
 	}
-	b := newBacklog(s.opts.Workers > 1, s.opts.keyOf)
+	b := newBacklog(s.opts.Workers > 1, s.opts.keyOf, s.order)
 	return s.run(ctx, b, func(ctx context.Context) { s.dispatch(ctx, b, handle) })
 }
 
@@ -32,7 +31,8 @@ func (s *Subscription) run(ctx context.Context, b *backlog, work func(context.Co
 	if !s.ran.CompareAndSwap(false, true) {
 		return fault.New(opRun, fault.Invalid, "already_run", "a subscription runs once: subscribe again")
 	}
-	unregister, err := s.metrics.register(s.opts.Registerer, s.opts.Durable, b)
+	s.backlog.Store(b)
+	unregister, err := s.register()
 	if err != nil {
 		s.Close()
 		return err
@@ -41,10 +41,17 @@ func (s *Subscription) run(ctx context.Context, b *backlog, work func(context.Co
 	reading, stopReading := context.WithCancelCause(ctx)
 	// The handler's last calls may outlive ctx; their events are kept alive until they return.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
-	ackWait := shortestAckWait(&s.durable.CachedInfo().Config)
+	info := s.durable.CachedInfo()
+	ackWait := shortestAckWait(&info.Config)
+	if s.order != nil && info.NumAckPending > 0 {
+		s.order.from = time.Now().Add(ackWait + ackWait/4) // what a process that died had fetched comes again until then
+	}
 
 	var reader, keeper, workers sync.WaitGroup
 	reader.Go(func() { stopReading(s.read(reading, b)) })
+	if s.opts.Park == nil {
+		reader.Go(func() { s.readRequeued(reading, b) })
+	}
 	keeper.Go(func() { s.keepAlive(keeping, b, ackWait) })
 	for range s.opts.Workers - 1 {
 		workers.Go(func() {
@@ -73,12 +80,17 @@ func (s *Subscription) run(ctx context.Context, b *backlog, work func(context.Co
 // dispatch is the loop of a worker: one event at a time until ctx ends.
 func (s *Subscription) dispatch(ctx context.Context, b *backlog, handle Handler) {
 	for ctx.Err() == nil {
-		it, next := b.take(time.Now())
+		t, ok := s.breaker.enter(ctx)
+		if !ok {
+			return
+		}
+		it, next := b.take(time.Now(), t.probe)
 		if it == nil {
+			s.breaker.abandon(t)
 			await(ctx, b.more, next)
 			continue
 		}
-		s.handle(ctx, b, it, handle)
+		s.handle(ctx, b, it, t, handle)
 	}
 }
 
@@ -101,7 +113,7 @@ func await(ctx context.Context, more <-chan struct{}, next time.Time) {
 // logged and no more: the event comes again after AckWait.
 func (s *Subscription) settle(ctx context.Context, b *backlog, it *item) {
 	msg := b.settle(it)
-	if s.opts.Track != nil {
+	if s.opts.Track != nil && it.m.Requeued == nil {
 		s.opts.Track.Settled(it.m)
 	}
 	var err error
@@ -149,23 +161,35 @@ func shortestAckWait(c *jetstream.ConsumerConfig) time.Duration {
 // another process) goes on where this one stopped instead of after AckWait; then it makes sure that
 // every answer counts.
 func (s *Subscription) giveBack(b *backlog) {
-	if last := b.last; last != nil {
-		s.fence(last)
+	for _, last := range []jetstream.Msg{b.last, b.lastOf} {
+		if last != nil {
+			s.fence(last)
+		}
 	}
-	left := b.unsettled()
+	left, again := b.unsettled()
+	s.refuse(again)
 	if len(left) == 0 {
 		return
 	}
-	if s.fetchUndelivered(b, left[0].msg, len(left)) {
-		left = append(left, b.unsettled()...)
-		slices.SortFunc(left, func(x, y *item) int { return cmp.Compare(x.m.Sequence, y.m.Sequence) })
+	// An owner leaves what did not arrive to the next one, who takes all of it back.
+	if s.opts.Owner == nil && s.fetchUndelivered(b, left[0].msg, len(left)) {
+		more, _ := b.unsettled()
+		left = append(left, more...)
+		slices.SortFunc(left, bySequence)
 	}
+	s.refuse(left)
+}
+
+// refuse gives events back in their order.
+func (s *Subscription) refuse(left []*item) {
 	for _, it := range left {
 		if err := it.msg.Nak(); err != nil {
 			s.log.Warn("event not given back, it will come again", zap.Uint64("sequence", it.m.Sequence), zap.Error(err))
 		}
 	}
-	s.fence(left[len(left)-1].msg)
+	if len(left) > 0 {
+		s.fence(left[len(left)-1].msg)
+	}
 }
 
 // fence returns when the server has acted on every answer given before, and knows which deliveries did not
@@ -183,11 +207,8 @@ func (s *Subscription) fence(m jetstream.Msg) {
 // fetchUndelivered takes in what the server sent to our last pull request after we had stopped listening: it
 // would be delivered before what is given back. Being asked about the durable is also when the server drops
 // that request, for which it would otherwise take the first event given back, notice, and put it behind all the
-// others. A failure costs no more than the order. An owner leaves that to the next one, who takes all of it back.
+// others. A failure costs no more than the order.
 func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) bool {
-	if s.opts.Owner != nil {
-		return false
-	}
 	s.fence(m)
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.APITimeout)
 	defer cancel()
@@ -199,7 +220,7 @@ func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) b
 	if info.NumAckPending <= have {
 		return false
 	}
-	more, err := s.durable.FetchNoWait(info.NumAckPending - have)
+	more, err := s.fetch(info.NumAckPending - have)
 	if err != nil {
 		s.log.Debug("undelivered events not fetched", zap.Error(err))
 		return false
@@ -208,6 +229,14 @@ func (s *Subscription) fetchUndelivered(b *backlog, m jetstream.Msg, have int) b
 		s.accept(b, msg)
 	}
 	return true
+}
+
+// fetch asks for events that the server has at hand.
+func (s *Subscription) fetch(n int) (jetstream.MessageBatch, error) {
+	if o := s.opts.Owner; o != nil {
+		return s.durable.Fetch(n, jetstream.FetchPriorityGroup(o.group()), jetstream.FetchMaxWait(pullHeartbeat))
+	}
+	return s.durable.FetchNoWait(n)
 }
 
 // accept puts a delivery into the backlog. What is no event is taken out of the durable for good:
@@ -227,7 +256,16 @@ func (s *Subscription) accept(b *backlog, msg jetstream.Msg) {
 		s.pass(msg)
 		return
 	}
-	b.add(m, msg, time.Now())
+	s.take(b, m, msg)
+}
+
+// take puts an event into the backlog.
+func (s *Subscription) take(b *backlog, m *Message, msg jetstream.Msg) {
+	var at *place
+	if b.order != nil {
+		at = s.locate(b, m)
+	}
+	b.add(m, msg, at, time.Now())
 }
 
 // pass acknowledges what no handler is to see.

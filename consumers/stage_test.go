@@ -80,7 +80,8 @@ func BenchmarkStageDeliver(b *testing.B) {
 	b.Run("event", func(b *testing.B) {
 		log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
 		opts := DefaultOptions()
-		s, waiting := &Subscription{opts: opts, log: log.With(zap.String("durable", "d")), metrics: newMetrics("d")}, newBacklog(false, opts.keyOf)
+		s, waiting := &Subscription{opts: opts, log: log.With(zap.String("durable", "d")), metrics: newMetrics("d")}, newBacklog(false, opts.keyOf, nil)
+		s.breaker = newBreaker(opts.Breaker, s.log, s.metrics)
 		handled := 0
 		handle := func(_ context.Context, m *Message) error {
 			handled += len(m.EventID)
@@ -90,8 +91,9 @@ func BenchmarkStageDeliver(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			s.accept(waiting, msg)
-			it, _ := waiting.take(time.Time{})
-			s.handle(b.Context(), waiting, it, handle)
+			t, _, _, _ := s.breaker.admit(time.Time{})
+			it, _ := waiting.take(time.Time{}, t.probe)
+			s.handle(b.Context(), waiting, it, t, handle)
 		}
 		if handled == 0 {
 			b.Fatal("nothing handled")

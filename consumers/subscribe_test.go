@@ -37,6 +37,10 @@ func TestSubscribeRefusesOptions(t *testing.T) {
 		"api timeout":     {func(o *consumers.Options) { o.APITimeout = -1 }, "timeout"},
 		"no time":         {func(o *consumers.Options) { o.From = consumers.FromTime(time.Time{}) }, "time"},
 		"sequence 0":      {func(o *consumers.Options) { o.From = consumers.FromSequence(0) }, "sequence"},
+		"reorder window":  {func(o *consumers.Options) { o.Reorder, o.AckWait = &consumers.Reorder{}, time.Minute }, "not above the reorder window"},
+		"reorder room":    {func(o *consumers.Options) { o.Reorder = &consumers.Reorder{MaxHeld: 5001} }, "5001"},
+		"reorder topic":   {func(o *consumers.Options) { o.Reorder = &consumers.Reorder{ByTime: []string{"a.>"}} }, `"a.>"`},
+		"breaker pauses":  {func(o *consumers.Options) { o.Breaker = consumers.Breaker{First: time.Hour, Most: time.Second} }, "breaker"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -38,11 +38,40 @@ type Subscription struct {
 	ran  atomic.Bool
 
 	metrics *metrics
-	region  atomic.Pointer[string] // once it was asked for
+	breaker *breaker
+	order   *order                  // nil: nothing is reordered
+	backlog atomic.Pointer[backlog] // of Run
+	region  atomic.Pointer[string]  // once it was asked for
 
 	durable jetstream.Consumer // as last bound; Subscribe's, then Run's reader's
 
 	goneAfter time.Duration // how long "no such durable" must hold before Run believes it
+	lookAfter time.Duration // how often is looked whether there is something requeued
+}
+
+// State is how a subscription is doing.
+type State struct {
+	Connected  bool
+	Connection error // the last trouble of the connection, nil if there was none
+
+	Breaker BreakerState
+	Since   time.Time // when the breaker closed, or opened for the first time since it was closed
+	Until   time.Time // until when an open breaker stays so at least
+
+	Unsettled   int // events that were fetched and are not acknowledged
+	WaitingKeys int // keys whose next event waits for its next try or its turn
+	Held        int // events that wait for one before them in their source's count
+	HeldKeys    int // users of sources of whom an event is held
+}
+
+// State may be asked for at any time and from anywhere.
+func (s *Subscription) State() State {
+	st := State{Connected: s.nc.IsConnected(), Connection: s.nc.LastError()}
+	st.Breaker, st.Since, st.Until, _ = s.breaker.look()
+	if b := s.backlog.Load(); b != nil {
+		b.count(&st)
+	}
+	return st
 }
 
 // Subscribe connects if need be and makes sure of the durable: it is created where missing, and
@@ -59,9 +88,15 @@ func Subscribe(ctx context.Context, opts Options) (*Subscription, error) {
 		nc:        opts.Conn,
 		metrics:   newMetrics(opts.Durable),
 		goneAfter: 10 * time.Second,
+		lookAfter: 30 * time.Second,
 	}
-	if s.opts.Park == nil {
-		s.opts.Park = s.deadLetter
+	s.breaker = newBreaker(opts.Breaker, s.log, s.metrics)
+	if opts.Reorder != nil {
+		order, err := newOrder(opts.Reorder, s.metrics)
+		if err != nil {
+			return nil, err
+		}
+		s.order = order
 	}
 	if s.nc == nil {
 		if err := s.connect(ctx); err != nil {

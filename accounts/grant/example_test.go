@@ -24,5 +24,9 @@ func ExampleConsumer() {
 	// publish   $JS.ACK.EVENTS.crm.>
 	// publish   $JS.ACK.*.*.EVENTS.crm.>
 	// publish   dlq.*.*.*.crm
+	// publish   $JS.API.CONSUMER.INFO.DLQ.crm
+	// publish   $JS.API.CONSUMER.MSG.NEXT.DLQ.crm
+	// publish   $JS.ACK.DLQ.crm.>
+	// publish   $JS.ACK.*.*.DLQ.crm.>
 	// subscribe _INBOX.crm.>
 }

@@ -99,7 +99,7 @@ func ControlReader(region string) Permissions {
 }
 
 // Consumer is a consumer bound to its durables and topics: creates, inspects and pulls those durables, each
-// with exactly one of the topics as its filter, parks what they give up, and reads no message otherwise. Any event type below the
+// with exactly one of the topics as its filter, parks what they give up, pulls what of that is requeued, and reads no message otherwise. Any event type below the
 // topic may be filtered for.
 //
 // A durable that is not ValidID and a topic that is not valid are left out: they would widen the list.
@@ -121,6 +121,9 @@ func Consumer(durables, topics []string) Permissions {
 		}
 		p.Publish = append(p.Publish, acks(s, d)...)
 		p.Publish = append(p.Publish, subject.DeadLettersBy(d))
+		const again = subject.DeadLettersStream // what is requeued, through a durable that the owner makes
+		p.Publish = append(p.Publish, api("CONSUMER.INFO."+again+"."+d, "CONSUMER.MSG.NEXT."+again+"."+d)...)
+		p.Publish = append(p.Publish, acks(again, d)...)
 		p.Subscribe = append(p.Subscribe, ConsumerInbox(d)+".>")
 	}
 	return p

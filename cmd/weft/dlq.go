@@ -33,8 +33,8 @@ type dlqOptions struct {
 }
 
 func newDLQCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "dlq", Short: "Read and discard the events that consumers gave up", Long: dlqLong}
-	cmd.AddCommand(newDLQLs(), newDLQShow(), newDLQDiscard())
+	cmd := &cobra.Command{Use: "dlq", Short: "Read, requeue and discard the events that consumers gave up", Long: dlqLong}
+	cmd.AddCommand(newDLQLs(), newDLQShow(), newDLQRequeue(), newDLQDiscard())
 	return cmd
 }
 
@@ -48,7 +48,9 @@ func newDLQLs() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, func(ctx context.Context, js jetstream.JetStream) error {
 				out := newDLQPrinter(cmd.OutOrStdout(), o.format.value)
-				if err := o.each(ctx, js, func(l *dlqLine) error { return out.print(l) }); err != nil {
+				states := &dlqStates{js: js, know: map[string]uint64{}}
+				err := o.each(ctx, js, func(l *dlqLine) error { return errors.Join(states.mark(ctx, l), out.print(l)) })
+				if err != nil {
 					return err
 				}
 				return out.flush()
@@ -76,6 +78,9 @@ func newDLQShow() *cobra.Command {
 				}
 				l, err := dlqGet(ctx, js, seqs[0])
 				if err != nil {
+					return err
+				}
+				if err := (&dlqStates{js: js, know: map[string]uint64{}}).mark(ctx, l); err != nil {
 					return err
 				}
 				return l.show(cmd.OutOrStdout(), o.format.value)
@@ -107,7 +112,7 @@ Without --yes it lists them and deletes nothing. What was discarded is still in 
 
 func (o *dlqOptions) filters(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cause, "cause", "", "only this cause: failure, delayed, permanent, panic or unknown_type")
+	f.StringVar(&o.cause, "cause", "", "only this cause: failure, delayed, permanent, panic, unknown_type or requeued")
 	f.StringVar(&o.consumer, "consumer", "", "only what the consumer with this durable gave up")
 	f.Var(&o.since, "since", "only what was given up since an RFC 3339 time, or a duration ago (15m, 7d)")
 }
@@ -120,7 +125,7 @@ func (o *dlqOptions) filtered() bool {
 func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.JetStream) error) error {
 	switch {
 	case o.cause != "" && !isClass(o.cause):
-		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic and unknown_type", o.cause)
+		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic, unknown_type and requeued", o.cause)
 	case o.consumer != "" && !grant.ValidID(o.consumer):
 		return usageErrorf("--consumer %q is no durable's name", o.consumer)
 	}
@@ -137,6 +142,9 @@ func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.
 }
 
 func isClass(s string) bool {
+	if s == subject.CauseRequeued {
+		return true
+	}
 	for _, c := range retry.Classes() {
 		if c.Counts() && c.String() == s {
 			return true
@@ -190,11 +198,11 @@ func (o *dlqOptions) each(ctx context.Context, js jetstream.JetStream, visit fun
 		if err != nil {
 			return err
 		}
-		letter, err := deadletter.LetterOf(m.Headers())
+		l, err := newDLQLine(meta.Sequence.Stream, m.Subject(), m.Headers(), m.Data())
 		if err != nil {
-			return fmt.Errorf("sequence %d of %s: %w", meta.Sequence.Stream, subject.DeadLettersStream, err)
+			return err
 		}
-		if err := visit(&dlqLine{Seq: meta.Sequence.Stream, Letter: letter, event: m.Data()}); err != nil {
+		if err := visit(l); err != nil {
 			return err
 		}
 	}
@@ -215,23 +223,18 @@ func dlqGet(ctx context.Context, js jetstream.JetStream, seq uint64) (*dlqLine, 
 	if err != nil {
 		return nil, dlqUnreadable(err)
 	}
-	letter, err := deadletter.LetterOf(m.Header)
-	if err != nil {
-		return nil, err
-	}
-	return &dlqLine{Seq: seq, Letter: letter, event: m.Data}, nil
+	return newDLQLine(seq, m.Subject, m.Header, m.Data)
 }
 
-// discard deletes what the arguments or the flags choose, or tells what it would delete.
-func (o *dlqOptions) discard(ctx context.Context, cmd *cobra.Command, js jetstream.JetStream, args []string) error {
+// chosen are the dead letters that the arguments or the flags choose, without their events.
+func (o *dlqOptions) chosen(ctx context.Context, js jetstream.JetStream, args []string) (lines []*dlqLine, err error) {
 	seqs, err := sequences(args)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case len(seqs) > 0 == o.filtered():
-		return usageErrorf("name the dead letters by their sequences, or choose them by --cause, --consumer or --since")
+		return nil, usageErrorf("name the dead letters by their sequences, or choose them by --cause, --consumer or --since")
 	}
-	var lines []*dlqLine
 	if o.filtered() {
 		err = o.each(ctx, js, func(l *dlqLine) error {
 			l.event = nil
@@ -246,18 +249,35 @@ func (o *dlqOptions) discard(ctx context.Context, cmd *cobra.Command, js jetstre
 		}
 		lines = append(lines, l)
 	}
+	states := &dlqStates{js: js, know: map[string]uint64{}}
+	for _, l := range lines {
+		if err == nil {
+			err = states.mark(ctx, l)
+		}
+	}
+	return lines, err
+}
+
+// preview lists what a verb would do.
+func preview(cmd *cobra.Command, verb, after string, lines []*dlqLine) error {
+	out := newDLQPrinter(cmd.OutOrStdout(), formatTable)
+	for _, l := range lines {
+		if err := out.print(l); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out.out, "would %s %s. %sNothing was done; say --yes to do it\n", verb, counted(len(lines), "dead letter"), after)
+	return out.flush()
+}
+
+// discard deletes what the arguments or the flags choose, or tells what it would delete.
+func (o *dlqOptions) discard(ctx context.Context, cmd *cobra.Command, js jetstream.JetStream, args []string) error {
+	lines, err := o.chosen(ctx, js, args)
 	if err != nil {
 		return err
 	}
 	if !o.yes {
-		out := newDLQPrinter(cmd.OutOrStdout(), formatTable)
-		for _, l := range lines {
-			if err := out.print(l); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(out.out, "would discard %s. Nothing was done; say --yes to do it\n", counted(len(lines), "dead letter"))
-		return out.flush()
+		return preview(cmd, "discard", "", lines)
 	}
 	for i, l := range lines {
 		if err := dlqDelete(ctx, js, l.Seq); err != nil {

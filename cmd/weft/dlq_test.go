@@ -93,6 +93,40 @@ func TestDLQDiscard(t *testing.T) {
 	}
 }
 
+func TestDLQRequeue(t *testing.T) {
+	dlq := newFakeDLQ(t)
+	got := dlq("requeue", "--cause", "panic", "--why", "mended", "--dry-run")
+	if got.code != 0 || !strings.Contains(got.out, "would requeue 2 dead letters. Each comes after what its consumer has handled of its key since. Nothing was done") {
+		t.Errorf("dry run: %d %q %q", got.code, got.out, got.stderr)
+	}
+	if got := dlq("ls", "--cause", "requeued"); got.out != "" {
+		t.Errorf("done all the same: %q", got.out)
+	}
+	if got := dlq("requeue", "--cause", "panic", "--why", "mended", "--by", "ops", "--yes"); got.out != "requeued 2 dead letters\n" {
+		t.Errorf("%q %q", got.out, got.stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(dlq("ls").out), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[1], " failure ") || !strings.Contains(lines[2], " waiting ") || !strings.HasSuffix(lines[3], "requeued by ops: mended") {
+		t.Errorf("table:\n%s", strings.Join(lines, "\n"))
+	}
+	for range 2 { // what is requeued already is left out
+		if got := dlq("requeue", "--cause", "requeued", "--why", "mended", "--yes"); got.out != "requeued 0 dead letters\n" {
+			t.Errorf("%q %q", got.out, got.stderr)
+		}
+	}
+	if got := dlq("show", "4", "-o", "json"); !strings.Contains(got.out, `"requeued":{"at":"`) || !strings.Contains(got.out, `"why":"mended","times":1}`) {
+		t.Errorf("json: %q", got.out)
+	}
+	dlq("requeue", "4", "--why", "mended", "--yes").expect(t, 1, "sequence 4 is requeued already")
+	dlq("requeue", "99", "--why", "mended", "--yes").expect(t, 1, "there is no dead letter 99")
+	dlq("requeue", "2").expect(t, 2, "--why is needed")
+	dlq("requeue", "2", "--why", " ").expect(t, 2, "--why is needed")
+	dlq("requeue", "2", "--why", "mended", "--by", "").expect(t, 2, "--by is needed")
+	dlq("requeue", "2", "--why", "mended", "--yes", "--dry-run").expect(t, 2, "exclude each other")
+	dlq("requeue", "--why", "mended").expect(t, 2, "name the dead letters")
+	dlq("show", "2").expect(t, 0)
+}
+
 func TestDLQSaysWhatIsWrong(t *testing.T) {
 	dlq := newFakeDLQ(t)
 	dlq("discard", "--yes").expect(t, 2, "name the dead letters")
@@ -106,6 +140,21 @@ func TestDLQSaysWhatIsWrong(t *testing.T) {
 	run(t.Context(), strings.NewReader(""), "dlq", "ls", "--url", r.url).expect(t, 1, "cannot read DLQ", "only the owner's credentials may")
 }
 
+// ownerOf connects with the credentials of a tenant's owner.
+func ownerOf(t *testing.T, at meshFlags) *nats.Conn {
+	t.Helper()
+	p, err := at.find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := connectNATS(p.region.NATS, p.tenant.ConsumerCreds, p.ca, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
 // What a consumer of a real mesh gives up is found by the owner, in its own region and tenant and nowhere else.
 func TestDeadLettersOfAMesh(t *testing.T) {
 	dir := t.TempDir()
@@ -116,22 +165,25 @@ func TestDeadLettersOfAMesh(t *testing.T) {
 		t.Fatal(err)
 	}
 	runWeft(t, dir, "send", "poison.ndjson", "--data", "mesh", "--tenant", "globex", "--region", "us")
-	p, err := (&meshFlags{data: filepath.Join(dir, "mesh"), tenant: "globex", region: "us"}).find()
-	if err != nil {
-		t.Fatal(err)
+	nc := ownerOf(t, meshFlags{data: filepath.Join(dir, "mesh"), tenant: "globex", region: "us"})
+	consume := func(handle consumers.Handler) (end func()) {
+		t.Helper()
+		sub, err := consumers.Subscribe(t.Context(), consumers.Options{Conn: nc, Durable: "ledger"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- sub.Run(ctx, handle) }()
+		return func() {
+			t.Helper()
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	nc, err := connectNATS(p.region.NATS, p.tenant.ConsumerCreds, p.ca, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	sub, err := consumers.Subscribe(t.Context(), consumers.Options{Conn: nc, Durable: "ledger"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- sub.Run(ctx, func(context.Context, *consumers.Message) error { panic("boom") }) }()
+	end := consume(func(context.Context, *consumers.Message) error { panic("boom") })
 	ls := func(place ...string) string {
 		return runWeft(t, dir, append([]string{"dlq", "ls", "--data", "mesh", "-o", "json"}, place...)...)
 	}
@@ -139,15 +191,30 @@ func TestDeadLettersOfAMesh(t *testing.T) {
 		out := ls("--tenant", "globex", "--region", "us")
 		return strings.Contains(out, `"event_id":"poison-1"`) && strings.Contains(out, `"cause":"panic"`), out
 	})
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	end()
 	for _, place := range [][]string{{"--tenant", "globex", "--region", "eu"}, {"--tenant", "acme", "--region", "us"}} {
 		if out := ls(place...); out != "" {
 			t.Errorf("%v: %s", place, out)
 		}
 	}
+	// The consumer that is mended is given it again, byte for byte.
+	in := []string{"--data", "mesh", "--tenant", "globex", "--region", "us"}
+	if out := runWeft(t, dir, append([]string{"dlq", "requeue", "--consumer", "ledger", "--by", "ops", "--why", "mended", "--yes"}, in...)...); out != "requeued 1 dead letter\n" {
+		t.Errorf("requeue: %s", out)
+	}
+	again := make(chan *consumers.Message, 1)
+	end = consume(func(_ context.Context, m *consumers.Message) error {
+		again <- m
+		return nil
+	})
+	if m := <-again; m.EventID != "poison-1" || string(m.Raw) != event || m.Requeued == nil || m.Requeued.By != "ops" {
+		t.Errorf("again: %+v", m)
+	}
+	streamtest.Eventually(t, 10*time.Second, func() (bool, string) {
+		out := ls("--tenant", "globex", "--region", "us")
+		return strings.Contains(out, `"state":"handled"`) && strings.Count(out, "\n") == 1, out
+	})
+	end()
 	if out := runWeft(t, dir, "dlq", "discard", "--consumer", "ledger", "--yes", "--data", "mesh", "--tenant", "globex", "--region", "us"); out != "discarded 1 dead letter\n" {
 		t.Errorf("discard: %s", out)
 	}

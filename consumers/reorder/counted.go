@@ -40,6 +40,8 @@ type Released[T any] struct {
 	Early   bool     // a Gap that had to go before its window had ended, for want of room
 	After   Position // of the event of its key that was released before it; of a Late one the highest
 	First   bool     // no event of its key was released before it, as far as is known: After says nothing
+	// Latest is, of a Late event that Timed released, when the event of its key occurred that was released last.
+	Latest time.Time
 }
 
 // Counted restores the order of each source's count.
@@ -96,6 +98,18 @@ func (c *Counted[T]) Learn(k Key, last Position) {
 
 // Held is how many events are held.
 func (c *Counted[T]) Held() int { return c.held }
+
+// HeldKeys is how many keys hold events.
+func (c *Counted[T]) HeldKeys() int { return c.due.Len() }
+
+// Shed appends to out what the key that has waited longest holds behind its first gap: the caller has no room for
+// it. It does nothing when nothing is held.
+func (c *Counted[T]) Shed(out []Released[T]) []Released[T] {
+	if c.held == 0 {
+		return out
+	}
+	return c.skipFirst(true, out)
+}
 
 // Next is when Expire has something to release.
 func (c *Counted[T]) Next() (time.Time, bool) { return c.due.next() }

@@ -43,6 +43,21 @@ type timed[T any] struct {
 // Held is how many events are held.
 func (t *Timed[T]) Held() int { return t.held }
 
+// HeldKeys is how many keys hold events.
+func (t *Timed[T]) HeldKeys() int { return t.due.Len() }
+
+// Shed appends to out the earliest event of the key that has waited longest: the caller has no room for it. It does
+// nothing when nothing is held.
+func (t *Timed[T]) Shed(out []Released[T]) []Released[T] {
+	if t.held == 0 {
+		return out
+	}
+	first := t.due.keys[0].(*row[T])
+	out = t.release(first, 1, true, out)
+	t.schedule(first)
+	return out
+}
+
 // Next is when Expire has something to release.
 func (t *Timed[T]) Next() (time.Time, bool) { return t.due.next() }
 
@@ -57,7 +72,7 @@ func (t *Timed[T]) Add(now time.Time, key string, occurred time.Time, item T, ou
 	r.lastCame = now
 	if occurred.Before(r.last) {
 		t.schedule(r)
-		return append(out, Released[T]{Item: item, Verdict: Late})
+		return append(out, Released[T]{Item: item, Verdict: Late, Latest: r.last})
 	}
 	i, _ := slices.BinarySearchFunc(r.held, occurred, func(e timed[T], at time.Time) int {
 		if e.occurred.After(at) {
@@ -72,9 +87,7 @@ func (t *Timed[T]) Add(now time.Time, key string, occurred time.Time, item T, ou
 	}
 	t.schedule(r)
 	if t.held > t.o.MaxHeld {
-		first := t.due.keys[0].(*row[T])
-		out = t.release(first, 1, true, out)
-		t.schedule(first)
+		out = t.Shed(out)
 	}
 	return out
 }

@@ -33,14 +33,44 @@ type Letter struct {
 	Origin    string `json:"origin"`     // region and epoch that accepted the event
 	OriginSeq uint64 `json:"origin_seq"` // in the origin's EVENTS; 0 of an event that is not there
 	TraceID   string `json:"trace_id,omitempty"`
+
+	// Requeued says who last had it handled again. In a letter whose subject has another cause than
+	// subject.CauseRequeued it was given up once more since.
+	Requeued *Requeue `json:"requeued,omitempty"`
 }
 
 // UnknownType is the cause of an event whose type has no schema, where the tenant's rules keep such.
 const UnknownType = "unknown_type"
 
+// Requeue is a person's word that an event is to be handled again by the consumer that gave it up.
+type Requeue struct {
+	At    time.Time `json:"at"`
+	By    string    `json:"by"`  // who says so
+	Why   string    `json:"why"` // what has changed since it was given up
+	Times int       `json:"times"`
+}
+
+// RequeuedPending is how many requeued events a consumer has at a time.
+const RequeuedPending = 16
+
 // Message is the letter as it is stored: the event's bytes, its headers without those that are the server's, and the
 // letter. A second Message of the same giving up is stored once.
 func (l *Letter) Message(original nats.Header, raw []byte) (*nats.Msg, error) {
+	return l.message(l.Cause, "", original, raw)
+}
+
+// Requeue is the letter as it is stored to be handled again. A second one of the same number of Times is stored once.
+func (l *Letter) Requeue(r Requeue, original nats.Header, raw []byte) (*nats.Msg, error) {
+	c := *l
+	r.At, r.Times, r.By, r.Why = r.At.UTC(), 1, short(r.By), short(r.Why)
+	if l.Requeued != nil {
+		r.Times = l.Requeued.Times + 1
+	}
+	c.Requeued = &r
+	return c.message(subject.CauseRequeued, "."+strconv.Itoa(r.Times), original, raw)
+}
+
+func (l *Letter) message(cause, idEnd string, original nats.Header, raw []byte) (*nats.Msg, error) {
 	event, err := subject.Parse(l.Subject)
 	if err != nil {
 		return nil, err
@@ -49,14 +79,14 @@ func (l *Letter) Message(original nats.Header, raw []byte) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg := nats.NewMsg(subject.DeadLetter{Region: l.Region, Cause: l.Cause, Topic: event.Topic, Durable: l.Consumer}.String())
+	msg := nats.NewMsg(subject.DeadLetter{Region: l.Region, Cause: cause, Topic: event.Topic, Durable: l.Consumer}.String())
 	for name, values := range original {
 		if !strings.HasPrefix(strings.ToLower(name), "nats-") {
 			msg.Header[name] = values
 		}
 	}
 	// Of this giving up, and not of the event: one that is given up again later is another letter.
-	msg.Header.Set(header.MsgID, strings.Join([]string{l.Consumer, l.Origin, strconv.FormatUint(l.OriginSeq, 10), strconv.FormatInt(l.FirstAt.UnixNano(), 36)}, "."))
+	msg.Header.Set(header.MsgID, strings.Join([]string{l.Consumer, l.Origin, strconv.FormatUint(l.OriginSeq, 10), strconv.FormatInt(l.FirstAt.UnixNano(), 36)}, ".")+idEnd)
 	msg.Header.Set(header.DeadLetter, text)
 	msg.Data = raw
 	return msg, nil

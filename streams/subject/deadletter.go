@@ -45,6 +45,12 @@ func DeadLettersBy(durable string) string { return "dlq.*.*.*." + durable }
 // DeadLettersOfRelays matches those that relays put among the dead letters of a region.
 func DeadLettersOfRelays(region string) string { return "dlq." + region + ".*.*." + RelayDurable }
 
+// CauseRequeued is the cause in the subject of an event that stands among the dead letters to be handled again.
+const CauseRequeued = "requeued"
+
+// Requeued matches what is to be handled again by a durable, of every region.
+func Requeued(durable string) string { return DeadLettersWith(CauseRequeued, durable) }
+
 // DeadLettersWith matches the dead letters with one cause and of one durable; an empty one stands for all.
 func DeadLettersWith(cause, durable string) string {
 	if cause == "" {

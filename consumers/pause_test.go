@@ -1,0 +1,106 @@
+package consumers_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/weft-mesh/weft/consumers"
+	"github.com/weft-mesh/weft/streams/streamtest"
+)
+
+// While the breaker is open the stream is the buffer: nothing is fetched, nothing is called, nothing is parked, and
+// when the handler is well again all of it comes in order.
+func TestBreakerPausesThePull(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+			r := newRegion(t)
+			registry := prometheus.NewRegistry()
+			var lot lot
+			o := r.options("d")
+			o.Workers, o.Key, o.Retry, o.Park, o.Registerer = workers, byNumber, quick, lot.park, registry
+			o.Breaker = consumers.Breaker{Failures: 3, First: 200 * time.Millisecond, Most: 400 * time.Millisecond}
+			var down atomic.Bool
+			down.Store(true)
+			sub := r.subscribe(o)
+			run := run(t, sub, func(_ context.Context, m *consumers.Message) error {
+				if down.Load() {
+					return context.DeadlineExceeded
+				}
+				return nil
+			})
+			r.publish("bets", 1, 9)
+			streamtest.Eventually(t, patience, func() (bool, string) {
+				st := sub.State()
+				return st.Breaker == consumers.BreakerOpen && len(run.ids()) >= 5, fmt.Sprintf("%+v, %d calls", st, len(run.ids()))
+			})
+			calls := len(run.ids())
+			r.publish("bets", 10, 30)
+			streamtest.Eventually(t, patience, func() (bool, string) {
+				return len(run.ids()) >= calls+2, fmt.Sprintf("%d tries", len(run.ids())-calls)
+			})
+			if info := r.info("d"); info.Delivered.Stream > 9 {
+				t.Errorf("fetched up to %d while it is open", info.Delivered.Stream)
+			}
+			open := "# HELP weft_consumer_breaker_state 1 for the state that the breaker is in.\n# TYPE weft_consumer_breaker_state gauge\n" +
+				`weft_consumer_breaker_state{durable="d",state="closed"} 0` + "\n" +
+				`weft_consumer_breaker_state{durable="d",state="half_open"} 0` + "\n" + `weft_consumer_breaker_state{durable="d",state="open"} 1` + "\n"
+			streamtest.Eventually(t, patience, func() (bool, string) { // between two tries
+				err := testutil.GatherAndCompare(registry, strings.NewReader(open), "weft_consumer_breaker_state")
+				return err == nil, fmt.Sprint(err)
+			})
+			down.Store(false)
+			streamtest.Eventually(t, patience, func() (bool, string) {
+				info := r.info("d")
+				return info.AckFloor.Stream == 30 && info.NumAckPending == 0 && sub.State().Breaker == consumers.BreakerClosed, fmt.Sprintf("%+v", info)
+			})
+			if err := run.end(); err != nil {
+				t.Error(err)
+			}
+			for key := range 3 {
+				var want []string
+				for i := cmp.Or(key, 3); i <= 30; i += 3 {
+					want = append(want, fmt.Sprint("bets-", i))
+				}
+				if got := slices.Compact(ofKey(run.ids(), key)); !slices.Equal(got, want) {
+					t.Errorf("key %d: %v", key, got)
+				}
+			}
+			for _, m := range run.got {
+				if m.Redelivered {
+					t.Errorf("%s was delivered again", m.EventID)
+				}
+			}
+			if got := lot.parked(); len(got) != 0 {
+				t.Errorf("parked: %+v", got)
+			}
+		})
+	}
+}
+
+// When everything that was fetched has been given up there is nothing left to try with: something is fetched for it.
+func TestBreakerFetchesWhatItTriesWith(t *testing.T) {
+	r := newRegion(t)
+	var lot lot
+	o := r.options("d")
+	o.Batch, o.Park, o.Breaker = 2, lot.park, consumers.Breaker{Failures: 2, First: 10 * time.Millisecond}
+	run := run(t, r.subscribe(o), func(_ context.Context, m *consumers.Message) error {
+		if m.Sequence <= 3 {
+			panic("boom")
+		}
+		return nil
+	})
+	r.publish("bets", 1, 10)
+	run.wants(ids("bets", 1, 10)...)
+	if got := lot.parked(); len(got) != 3 {
+		t.Errorf("%d parked", len(got))
+	}
+}
