@@ -92,11 +92,12 @@ func (d *decoder) name() (fields, *Error) {
 	if fatal != nil {
 		return 0, fatal
 	}
-	if bytes.IndexByte(quoted, '\\') >= 0 {
+	f := fieldOf(quoted[1 : len(quoted)-1])
+	if f == 0 && bytes.IndexByte(quoted, '\\') >= 0 {
 		plain, _ := jsontext.AppendUnquote(nil, quoted) // the tokenizer accepted it
-		return fieldOf(plain), nil
+		f = fieldOf(plain)
 	}
-	return fieldOf(quoted[1 : len(quoted)-1]), nil
+	return f, nil
 }
 
 func fieldOf(name []byte) fields {
@@ -151,7 +152,7 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 		e.SourceEpoch = n
 		return fatal
 	default: // payload, ctx
-		if d.json.PeekKind() != jsontext.KindBeginObject {
+		if d.peek() != '{' {
 			return d.mistyped(f, "an object")
 		}
 		if f == fieldPayload {
@@ -163,19 +164,23 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 
 // key reads the object that holds user_id.
 func (d *decoder) key(s *spans) *Error {
-	if d.json.PeekKind() != jsontext.KindBeginObject {
+	if d.peek() != '{' {
 		return d.mistyped(fieldKey, "an object")
 	}
 	if fatal := d.bracket(); fatal != nil {
 		return fatal
 	}
 	found := false
-	for d.json.PeekKind() != jsontext.KindEndObject {
+	for d.peek() != '}' {
 		quoted, fatal := d.quoted()
 		if fatal != nil {
 			return fatal
 		}
-		if name, _ := jsontext.AppendUnquote(make([]byte, 0, 32), quoted); string(name) == "user_id" {
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name, _ = jsontext.AppendUnquote(make([]byte, 0, 32), quoted) // the tokenizer accepted it
+		}
+		if string(name) == "user_id" {
 			found = true
 			if fatal := d.string(fieldUserID, &s.user, validUserID); fatal != nil {
 				return fatal
@@ -195,7 +200,7 @@ func (d *decoder) key(s *spans) *Error {
 
 // string reads a string, keeps its text where valid says so, and refuses it where not.
 func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
-	if d.json.PeekKind() != jsontext.KindString {
+	if d.peek() != '"' {
 		return d.mistyped(f, "a string")
 	}
 	quoted, fatal := d.quoted()
@@ -219,7 +224,7 @@ func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
 
 // integer reads a whole number that is not negative.
 func (d *decoder) integer(f fields) (n uint64, ok bool, fatal *Error) {
-	if d.json.PeekKind() != jsontext.KindNumber {
+	if c := d.peek(); c != '-' && (c < '0' || c > '9') {
 		return 0, false, d.mistyped(f, "a number")
 	}
 	start := d.next()
@@ -249,12 +254,19 @@ func (s *spans) bind(text string, e *Event) {
 // ValidID says whether s is an event id.
 func ValidID(s string) bool { return validID([]byte(s)) }
 
+// inID are the characters of an event id.
+var inID = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:") {
+		set[c] = true
+	}
+	return set
+}()
+
 func validID(b []byte) bool {
 	for _, c := range b {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c == '_' || c == '-' || c == '.' || c == ':' {
-			continue
+		if !inID[c] {
+			return false
 		}
-		return false
 	}
 	return len(b) > 0 && len(b) <= MaxIDLen
 }
@@ -284,6 +296,9 @@ func validUserID(b []byte) bool {
 func validVersion(b []byte) bool {
 	if len(b) > MaxVersionLen {
 		return false
+	}
+	if len(b) == 5 && b[1] == '.' && b[3] == '.' { // as most are
+		return numeric(b[:1]) && numeric(b[2:3]) && numeric(b[4:])
 	}
 	b, build, hasBuild := bytes.Cut(b, []byte{'+'})
 	core, pre, hasPre := bytes.Cut(b, []byte{'-'})
@@ -340,9 +355,51 @@ func parseTime(b []byte) (time.Time, bool) {
 	if b[13] != ':' || b[16] != ':' || b[19] == ',' {
 		return time.Time{}, false
 	}
+	if t, ok := plainTime(b); ok {
+		return t, true
+	}
 	var t time.Time
 	if err := t.UnmarshalText(b); err != nil {
 		return time.Time{}, false
 	}
 	return t.UTC(), true
+}
+
+// plainTime reads the common form of a time, with Z; package time judges every other.
+func plainTime(b []byte) (time.Time, bool) {
+	last := len(b) - 1
+	if b[last] != 'Z' || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' || last > 19 && b[19] != '.' || last > 29 || last == 20 {
+		return time.Time{}, false
+	}
+	valid := true
+	number := func(from, to int) (n int) {
+		for _, c := range b[from:to] {
+			valid = valid && c >= '0' && c <= '9'
+			n = n*10 + int(c-'0')
+		}
+		return n
+	}
+	year, month, day, hour, minute, second := number(0, 4), number(5, 7), number(8, 10), number(11, 13), number(14, 16), number(17, 19)
+	fraction := 0
+	if last > 19 {
+		fraction = number(20, last)
+		for range 29 - last {
+			fraction *= 10
+		}
+	}
+	if !valid || month < 1 || month > 12 || day < 1 || day > 28 && !late(month, day) || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, false
+	}
+	return time.Date(year, time.Month(month), day, hour, minute, second, fraction, time.UTC), true
+}
+
+// late says whether a month has a day after its 28th, whatever the year.
+func late(month, day int) bool {
+	switch month {
+	case 2:
+		return false
+	case 4, 6, 9, 11:
+		return day <= 30
+	}
+	return day <= 31
 }

@@ -96,7 +96,7 @@ func (d *decoder) members(e *Event, s *spans) *Error {
 		return fatal
 	}
 	var seen fields
-	for d.json.PeekKind() != jsontext.KindEndObject {
+	for d.peek() != '}' {
 		f, fatal := d.name()
 		if fatal != nil {
 			return fatal
@@ -154,8 +154,9 @@ func (d *decoder) end() *Error {
 
 // skip reads one value and checks what the tokenizer does not: depth and the range of numbers.
 func (d *decoder) skip() *Error {
-	level, told := d.json.StackDepth(), d.visiting || d.watcher != nil
-	for {
+	told := d.visiting || d.watcher != nil
+	room := MaxDepth + d.base - d.json.StackDepth() // levels that may be opened
+	for open := 0; ; {
 		start := 0
 		if told {
 			start = d.next()
@@ -164,35 +165,42 @@ func (d *decoder) skip() *Error {
 		if err != nil {
 			return d.syntax(err)
 		}
+		kind := token.Kind()
 		if told {
-			d.tell(token.Kind(), start)
+			end := int(d.json.InputOffset())
+			if d.visiting {
+				d.visitor.Token(kind, start, end)
+			}
+			if d.watcher != nil {
+				d.watcher.Next(kind, start, end)
+			}
 		}
-		depth := d.json.StackDepth()
-		switch token.Kind() {
+		switch kind {
 		case jsontext.KindBeginObject, jsontext.KindBeginArray:
-			if depth-d.base > MaxDepth {
+			if open++; open > room {
 				return d.broken(CodeDepth, d.json.StackPointer(), d.json.InputOffset(), "nested more than "+strconv.Itoa(MaxDepth)+" levels deep")
 			}
+			continue
+		case jsontext.KindEndObject, jsontext.KindEndArray:
+			open--
 		case jsontext.KindNumber:
-			if end := int(d.json.InputOffset()); !inRange(lastNumber(d.body[:end])) {
+			if end := int(d.json.InputOffset()); !inRange(d.body[:end]) {
 				return d.broken(CodeNumberRange, d.json.StackPointer(), int64(end), "a number beyond the range of a double")
 			}
 		}
-		if depth <= level {
+		if open == 0 {
 			return nil
 		}
 	}
 }
 
-// tell shows the token that was read last.
-func (d *decoder) tell(kind jsontext.Kind, start int) {
-	end := int(d.json.InputOffset())
-	if d.visiting {
-		d.visitor.Token(kind, start, end)
+// peek is the first byte of what is next, 0 at the end of the input. It looks ahead and proves nothing: the tokenizer
+// reads what it has seen.
+func (d *decoder) peek() byte {
+	if i := d.next(); i < len(d.body) {
+		return d.body[i]
 	}
-	if d.watcher != nil {
-		d.watcher.Next(kind, start, end)
-	}
+	return 0
 }
 
 // next is the offset of the next value.
@@ -209,27 +217,25 @@ func (d *decoder) next() int {
 	return i
 }
 
-// lastNumber is the JSON number at the end of b.
-func lastNumber(b []byte) []byte {
-	i := len(b)
+// inRange says whether the JSON number at the end of b is finite as a float64. Without an exponent it takes more than
+// 300 digits to leave the range, so almost no number is parsed.
+func inRange(b []byte) bool {
+	i, exponent := len(b), false
+number:
 	for i > 0 {
 		switch c := b[i-1]; {
-		case c >= '0' && c <= '9', c == '.', c == '-', c == '+', c == 'e', c == 'E':
-			i--
+		case c >= '0' && c <= '9', c == '.', c == '-', c == '+':
+		case c == 'e' || c == 'E':
+			exponent = true
 		default:
-			return b[i:]
+			break number
 		}
+		i--
 	}
-	return b
-}
-
-// inRange says whether a JSON number is finite as a float64. Without an exponent it takes more than 300 digits
-// to leave the range, so almost no number is parsed.
-func inRange(number []byte) bool {
-	if len(number) <= 300 && bytes.IndexByte(number, 'e') < 0 && bytes.IndexByte(number, 'E') < 0 {
+	if len(b)-i <= 300 && !exponent {
 		return true
 	}
-	_, err := strconv.ParseFloat(string(number), 64)
+	_, err := strconv.ParseFloat(string(b[i:]), 64)
 	return err == nil
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -201,6 +204,32 @@ func FuzzDigest(f *testing.F) {
 			if other, err := event.Digest(v); err != nil || other != sum {
 				t.Fatalf("%s has another digest (%v)", v, err)
 			}
+		}
+	})
+}
+
+// FuzzOccurredAt holds the reading of times to package time's.
+func FuzzOccurredAt(f *testing.F) {
+	for _, seed := range []string{
+		"2026-01-31T18:22:05.123Z", "2024-02-29T23:59:59.999999999Z", "2023-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2026-12-31T00:00:00+00:00", "2026-01-01T24:00:00Z", "0000-01-01T00:00:00Z",
+		"2026-01-01T00:00:60Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1234567891Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00:00Z", "2026-01-01t00:00:00Z", "2026-01-01T00:00:00,5Z", "2026-1-01T00:00:00.0Z",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		quoted, err := json.Marshal(text)
+		if err != nil || strings.ContainsRune(text, utf8.RuneError) {
+			return
+		}
+		var e event.Event
+		err = event.Decode([]byte(`{"event_id":"e","event_type":"a","schema_version":"1.0.0","key":{"user_id":"u"},"payload":{},"occurred_at":`+string(quoted)+`}`), &e)
+		var want time.Time
+		wrong := want.UnmarshalText([]byte(text))
+		switch {
+		case err == nil && (wrong != nil || !e.OccurredAt.Equal(want)):
+			t.Errorf("%q is read as %v, and package time says %v, %v", text, e.OccurredAt, want, wrong)
+		case err != nil && wrong == nil && strings.HasSuffix(text, "Z") && len(text) <= event.MaxOccurredAtLen && text[13] == ':' && text[19] != ',':
+			t.Errorf("%q is refused: %v", text, err)
 		}
 	})
 }

@@ -41,7 +41,6 @@ func (d *decoder) watch(kind jsontext.Kind, length int) {
 
 // payload reads the payload that is next.
 func (d *decoder) payload(e *Event, s *spans) *Error {
-	d.json.PeekKind()
 	start := d.next()
 	fatal := d.shown(s, start)
 	if fatal == nil {

@@ -35,11 +35,8 @@ func (r *Run) finish(i int32) bool {
 	if r.closed.array {
 		kind = kindArray
 	}
-	for _, set := range []*valueSet{f.node.enum, f.node.one} {
-		if set != nil && (set.kinds&kind == 0 || !set.hasContainer(r.raw)) {
-			f.failed = true
-			r.reportValue(f.hard, f.node, set)
-		}
+	if f.node.enum != nil || f.node.one != nil {
+		r.container(f, kind)
 	}
 	if f.node.logic != nil {
 		kid := func(slot int) bool {
@@ -52,6 +49,16 @@ func (r *Run) finish(i int32) bool {
 		}
 	}
 	return !f.failed
+}
+
+// container compares the closed value with those of enum and const.
+func (r *Run) container(f *frame, kind kinds) {
+	for _, set := range []*valueSet{f.node.enum, f.node.one} {
+		if set != nil && (set.kinds&kind == 0 || !set.hasContainer(r.raw)) {
+			f.failed = true
+			r.reportValue(f.hard, f.node, set)
+		}
+	}
 }
 
 // refuse marks a frame; the detail is made only where it is told.
@@ -76,10 +83,10 @@ func (r *Run) object(f *frame) {
 			r.refuse(f, "required", func() string { return "must have the member " + quote(o.members[m].name) })
 		}
 	}
-	if r.closed.count < o.min {
+	if int(r.closed.count) < o.min {
 		r.refuse(f, "minProperties", count("must have at least", o.min, "members"))
 	}
-	if o.max >= 0 && r.closed.count > o.max {
+	if o.max >= 0 && int(r.closed.count) > o.max {
 		r.refuse(f, "maxProperties", count("must have at most", o.max, "members"))
 	}
 	for _, d := range o.dependents {
@@ -106,10 +113,10 @@ func (r *Run) array(f *frame) {
 	if a == nil {
 		return
 	}
-	if r.closed.count < a.min {
+	if int(r.closed.count) < a.min {
 		r.refuse(f, "minItems", count("must have at least", a.min, "elements"))
 	}
-	if a.max >= 0 && r.closed.count > a.max {
+	if a.max >= 0 && int(r.closed.count) > a.max {
 		r.refuse(f, "maxItems", count("must have at most", a.max, "elements"))
 	}
 	if a.contains != nil {

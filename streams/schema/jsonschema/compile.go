@@ -38,7 +38,7 @@ func Compile(doc []byte, o Options) (*Schema, error) {
 		}
 		return s, nil
 	}
-	s.program, err = g.program()
+	s.program, err = g.program(orderOf(doc))
 	return s, err
 }
 

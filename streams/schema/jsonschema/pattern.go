@@ -26,11 +26,20 @@ func (p *pattern) MatchString(s string) bool { return p.re.MatchString(s) }
 
 func (p *pattern) match(b []byte) bool {
 	if p.table != nil {
-		if yes, ok := p.table.match(b); ok {
+		if yes, ok := p.table.match(b, utf8.RuneSelf); ok {
 			return yes
 		}
 	}
 	return p.re.Match(b)
+}
+
+// quick matches a text between its quotes, as it stands in the input; it is no answer where that has an escape before
+// the answer is known.
+func (p *pattern) quick(quoted []byte) (yes, ok bool) {
+	if p.table == nil {
+		return false, false
+	}
+	return p.table.match(quoted, '\\')
 }
 
 // compilePattern reads an ECMA-262 expression as RE2. \uXXXX becomes \x{XXXX}; what RE2 lacks is refused.
@@ -83,14 +92,14 @@ type table struct {
 
 const maxStates = 64
 
-// match walks b; it is no answer where b is not ASCII.
-func (t *table) match(b []byte) (yes, ok bool) {
+// match walks b; it is no answer where b is not ASCII, or has the byte to stop at.
+func (t *table) match(b []byte, stop byte) (yes, ok bool) {
 	state := uint8(0)
 	for _, c := range b {
 		if t.accept[state] {
 			return true, true
 		}
-		if c >= utf8.RuneSelf {
+		if c >= utf8.RuneSelf || c == stop {
 			return false, false
 		}
 		state = t.next[state][c]

@@ -67,6 +67,7 @@ type objectRules struct {
 	members    []member
 	index      map[string]int32 // of members, where there are many
 	bits       int              // members whose presence matters
+	plain      bool             // of a member that is declared nothing else is asked
 	required   []int32          // indexes of members
 	patterns   []patternMember
 	additional *node // nil: anything
@@ -81,6 +82,7 @@ type member struct {
 	declared bool  // in properties
 	node     *node // nil: anything
 	bit      int32 // -1 where presence does not matter
+	direct   bool  // a name in the input without an escape is this one as it stands
 }
 
 type patternMember struct {
@@ -95,12 +97,8 @@ type dependent struct {
 	needs []int32
 }
 
-// find is the index of a member, or -1. Members mostly come in the same order, so the one after the last found is
-// tried first.
-func (o *objectRules) find(name []byte, hint int32) int32 {
-	if int(hint) < len(o.members) && o.members[hint].name == string(name) {
-		return hint
-	}
+// find is the index of a member, or -1.
+func (o *objectRules) find(name []byte) int32 {
 	if o.index != nil {
 		if i, ok := o.index[string(name)]; ok {
 			return i

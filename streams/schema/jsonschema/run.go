@@ -44,14 +44,14 @@ type Run struct {
 // level is an open object or array.
 type level struct {
 	array     bool
-	named     bool // in an object: the name was read, the value is next
-	start     int  // offset
-	name, end int  // offsets of the name of the member that is read
-	count     int  // members or elements so far
-	frames    int  // where those of this level begin, as the next three
-	edges     int
-	kids      int
-	bits      int
+	named     bool  // in an object: the name was read, the value is next
+	start     int32 // offset
+	name, end int32 // offsets of the name of the member that is read
+	count     int32 // members or elements so far
+	frames    int32 // where those of this level begin, as the next three
+	edges     int32
+	kids      int32
+	bits      int32
 }
 
 // frame is a subschema that is tried on an open object or array.
@@ -94,6 +94,9 @@ type token struct {
 	hasPlain  bool
 	hasNumber bool
 }
+
+// inner is a string's text between its quotes, as it stands in the input.
+func (t *token) inner() []byte { return t.text[1 : len(t.text)-1] }
 
 // set makes it another token; what was derived from the last one is left where it is, and not looked at.
 func (t *token) set(kind jsontext.Kind, text []byte) {
@@ -207,22 +210,25 @@ func (r *Run) deliver(to int32, contains, ok bool) {
 
 // name finds the subschemas of the member whose name is read.
 func (r *Run) name(l *level, start, end int) {
-	l.named, l.name, l.end = true, start, end
+	l.named, l.name, l.end = true, int32(start), int32(end)
 	l.count++
 	r.next = r.next[:0]
 	r.token.set(jsontext.KindString, r.body[start:end])
-	for i := l.frames; i < len(r.frames); i++ {
+	for i := int(l.frames); i < len(r.frames); i++ {
 		f := &r.frames[i]
-		if f.done || f.failed && !f.hard || f.node.object == nil {
-			continue
+		if o := f.node.object; o != nil && !f.done && (!f.failed || f.hard) {
+			r.member(i, f, o)
 		}
-		r.member(i, f, f.node.object)
 	}
 }
 
 func (r *Run) member(i int, f *frame, o *objectRules) {
-	name, known := r.plain(), false
-	if k := o.find(name, f.hint); k >= 0 {
+	known := false
+	k := f.hint
+	if inner := r.token.inner(); int(k) >= len(o.members) || !o.members[k].direct || o.members[k].name != string(inner) {
+		k = o.find(r.plain())
+	}
+	if k >= 0 {
 		m := &o.members[k]
 		f.hint = k + 1
 		if m.bit >= 0 {
@@ -231,9 +237,12 @@ func (r *Run) member(i int, f *frame, o *objectRules) {
 		if known = m.declared; m.node != nil {
 			r.next = append(r.next, target{node: m.node, to: int32(i)})
 		}
+		if known && o.plain {
+			return
+		}
 	}
 	for p := range o.patterns {
-		if o.patterns[p].pattern.match(name) {
+		if r.matches(o.patterns[p].pattern) {
 			known = true
 			if n := o.patterns[p].node; n != nil {
 				r.next = append(r.next, target{node: n, to: int32(i)})
@@ -256,10 +265,10 @@ func (r *Run) member(i int, f *frame, o *objectRules) {
 
 // element finds the subschemas of the element that is next.
 func (r *Run) element(l *level) {
-	at := l.count
+	at := int(l.count)
 	l.count++
 	r.next = r.next[:0]
-	for i := l.frames; i < len(r.frames); i++ {
+	for i := int(l.frames); i < len(r.frames); i++ {
 		f := &r.frames[i]
 		a := f.node.array
 		if f.done || f.failed && !f.hard || a == nil {
@@ -296,7 +305,7 @@ func (r *Run) open(targets []target, array bool, start int) {
 		clear(r.stamps)
 		r.opened = 1
 	}
-	l := level{array: array, start: start, frames: len(r.frames), edges: len(r.edges), kids: len(r.kids), bits: len(r.bits)}
+	l := level{array: array, start: int32(start), frames: int32(len(r.frames)), edges: int32(len(r.edges)), kids: int32(len(r.kids)), bits: int32(len(r.bits))}
 	kind := kindObject
 	if array {
 		kind = kindArray

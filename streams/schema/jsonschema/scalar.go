@@ -64,7 +64,13 @@ func (r *Run) kind(n *node) bool {
 func (r *Run) among(s *valueSet) bool {
 	switch r.token.kind {
 	case jsontext.KindString:
-		return s.kinds&kindString != 0 && s.hasString(r.plain())
+		switch {
+		case s.kinds&kindString == 0:
+			return false
+		case s.direct && s.hasString(r.token.inner()):
+			return true
+		}
+		return s.hasString(r.plain())
 	case jsontext.KindNumber:
 		return s.kinds&kindNumber != 0 && s.hasNumber(r.number())
 	case jsontext.KindNull:
@@ -115,10 +121,19 @@ func (r *Run) bounds(n *node, hard bool) bool {
 	return ok
 }
 
+// matches says whether the current string has a match.
+func (r *Run) matches(p *pattern) bool {
+	if yes, ok := p.quick(r.token.inner()); ok {
+		return yes
+	}
+	return p.match(r.plain())
+}
+
 func (r *Run) text(n *node, hard bool) bool {
-	rules, plain, ok := n.text, r.plain(), true
-	if rules.minLength > 0 || rules.maxLength >= 0 {
-		length := utf8.RuneCount(plain)
+	rules, inner, ok := n.text, r.token.inner(), true
+	// No text is longer than it stands in the input, and none is empty that is not.
+	if rules.minLength > 1 || rules.minLength > len(inner) || rules.maxLength >= 0 && rules.maxLength < len(inner) {
+		length := utf8.RuneCount(r.plain())
 		if length < rules.minLength {
 			ok = false
 			if hard {
@@ -132,13 +147,13 @@ func (r *Run) text(n *node, hard bool) bool {
 			}
 		}
 	}
-	if rules.pattern != nil && !rules.pattern.match(plain) {
+	if rules.pattern != nil && !r.matches(rules.pattern) {
 		ok = false
 		if hard {
 			r.report("pattern", n, "must match "+quote(rules.pattern.source))
 		}
 	}
-	if rules.format != nil && !rules.format.valid(plain) {
+	if rules.format != nil && !rules.format.valid(r.plain()) {
 		ok = false
 		if hard {
 			r.report("format", n, "must be of the format "+quote(rules.format.name))

@@ -2,6 +2,7 @@ package jsonschema
 
 import (
 	"math/big"
+	"strings"
 
 	library "github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -9,12 +10,13 @@ import (
 // translator makes the program of a graph.
 type translator struct {
 	nodes map[*library.Schema]*node
+	order order
 	made  []*library.Schema // whose nodes are still empty
 }
 
 // program translates all that the root leads to.
-func (g *graph) program() (*program, error) {
-	t := &translator{nodes: map[*library.Schema]*node{}}
+func (g *graph) program(o order) (*program, error) {
+	t := &translator{nodes: map[*library.Schema]*node{}, order: o}
 	p := &program{root: t.node(g.root)}
 	for len(t.made) > 0 {
 		s := t.made[len(t.made)-1]
@@ -171,7 +173,7 @@ func never(s *library.Schema, rule string) *node { return &node{where: where(s.L
 
 func (t *translator) object(s *library.Schema, g *logic) *objectRules {
 	o := &objectRules{min: or(s.MinProperties, 0), max: or(s.MaxProperties, -1)}
-	for _, name := range sortedKeys(s.Properties) {
+	for _, name := range t.order.names(s) {
 		o.members = append(o.members, member{name: name, declared: true, node: t.maybe(s.Properties[name]), bit: -1})
 	}
 	for _, name := range s.Required {
@@ -192,6 +194,10 @@ func (t *translator) object(s *library.Schema, g *logic) *objectRules {
 		o.names = t.maybe(s.PropertyNames)
 	}
 	o.depend(s, g)
+	o.plain = len(o.patterns) == 0 && o.names == nil
+	for i := range o.members {
+		o.members[i].direct = strings.IndexByte(o.members[i].name, '\\') < 0
+	}
 	if len(o.members) > manyMembers {
 		o.index = make(map[string]int32, len(o.members))
 		for i := range o.members {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -13,6 +14,7 @@ import (
 type valueSet struct {
 	kinds      kinds
 	strings    []string
+	direct     bool                // a text in the input without an escape is one of strings as it stands
 	index      map[string]struct{} // of strings, where there are many
 	numbers    []number
 	containers map[string]struct{} // canonical forms of objects and arrays
@@ -49,6 +51,10 @@ func newValueSet(values []any) (*valueSet, error) {
 			s.kinds |= kindNumber
 			s.numbers = append(s.numbers, parseNumber(raw, nil))
 		}
+	}
+	s.direct = true
+	for _, text := range s.strings {
+		s.direct = s.direct && strings.IndexByte(text, '\\') < 0
 	}
 	if len(s.strings) > manyStrings {
 		s.index = map[string]struct{}{}
