@@ -15,9 +15,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/weft-mesh/weft/accounts/pki"
 	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/relay"
 	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/schema"
+	"github.com/weft-mesh/weft/streams/schema/rule"
 )
 
 const (
@@ -98,6 +101,11 @@ func (r *rig) sendAll(client *http.Client, bodies [][]byte) {
 
 // sendEach is sendAll for bodies that are answered with another beginning.
 func (r *rig) sendEach(client *http.Client, bodies [][]byte, answer []byte) {
+	r.sendFrom(client, "acme-1", bodies, answer)
+}
+
+// sendFrom is sendEach with a key.
+func (r *rig) sendFrom(client *http.Client, kid string, bodies [][]byte, answer []byte) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range senders {
@@ -109,7 +117,7 @@ func (r *rig) sendEach(client *http.Client, bodies [][]byte, answer []byte) {
 				}
 				req, _ := http.NewRequest(http.MethodPost, "https://"+r.relay.Addr()+"/v1/events", bytes.NewReader(bodies[i]))
 				req.Header.Set("Content-Type", "application/x-ndjson")
-				signature.SignHTTP(r.secrets["acme-1"], req, "acme-1", "bench-"+strconv.FormatInt(nextRequest.Add(1), 10), time.Now(), bodies[i])
+				signature.SignHTTP(r.secrets[kid], req, kid, "bench-"+strconv.FormatInt(nextRequest.Add(1), 10), time.Now(), bodies[i])
 				res, err := client.Do(req)
 				if err != nil {
 					r.t.Error(err)
@@ -160,3 +168,40 @@ func (p *rawPublisher) publish(events []nats.Msg) {
 		<-p.window
 	}
 }
+
+// BenchmarkRelaySchema is BenchmarkRelayBatch100 over HTTP/2 twice in each round: for a tenant without schemas, and for
+// one whose events are held to a schema and to rules. "cost" is the second time by the first.
+func BenchmarkRelaySchema(b *testing.B) {
+	r := newRig(b, func(o *relay.Options) { o.Logger = zap.NewNop() })
+	r.schema("globex", "1.2.0", schema.Active, benchSchema)
+	r.rules("globex", rule.Set{BlockedFields: []string{"payload.**.card_number", "payload.ssn"}, RequiredFields: []string{"ctx.session_id", "payload.selections.price"}})
+	r.settled(post{body: bet(`{}`, "schema_version", `"1.2.0"`), who: globex}, func(a answer) bool { return a.status == 422 })
+	raw := newRawPublisher(b, r)
+	var rawTime time.Duration
+	var times [2]time.Duration
+	round := 0
+	for b.Loop() {
+		round++
+		events := makeRaw(round)
+		begin := time.Now()
+		raw.publish(events)
+		rawTime += time.Since(begin)
+		for i, who := range []pki.Principal{acme, globex} {
+			bodies := makeBodies(2*round + i)
+			client := r.client(who, false)
+			begin = time.Now()
+			r.sendFrom(client, who.Tenant+"-1", bodies, []byte(`{"stored":100,`))
+			times[i] += time.Since(begin)
+		}
+	}
+	b.ReportMetric(rawTime.Seconds()/times[0].Seconds(), "ratio")
+	b.ReportMetric(rawTime.Seconds()/times[1].Seconds(), "ratio-schema")
+	b.ReportMetric(times[1].Seconds()/times[0].Seconds(), "cost")
+}
+
+// benchSchema is of benchEvent.
+const benchSchema = `{"type":"object","required":["bet_id","game","stake","odds","selections"],"additionalProperties":false,"properties":{
+	"bet_id":{"type":"string","pattern":"^b-[0-9]+$"},"game":{"enum":["roulette","slots"]},"odds":{"type":"number","exclusiveMinimum":1},"note":{"type":"string","maxLength":200},
+	"stake":{"$ref":"#/$defs/money"},"selections":{"type":"array","minItems":1,"items":{"type":"object","required":["market","price"],"additionalProperties":false,
+	"properties":{"market":{"type":"string"},"price":{"type":"number","minimum":1}}}}},
+	"$defs":{"money":{"type":"object","required":["amount","currency"],"additionalProperties":false,"properties":{"amount":{"type":"string","pattern":"^[0-9]+\\.[0-9]{2}$"},"currency":{"enum":["EUR","USD"]}}}}}`

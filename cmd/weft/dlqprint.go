@@ -78,7 +78,7 @@ func newDLQPrinter(w io.Writer, format string) *dlqPrinter {
 
 func (p *dlqPrinter) flush() error { return p.out.Flush() }
 
-const dlqRow = "%6s  %-19s  %-9s  %-16s  %-36s  %5s  %s\n"
+const dlqRow = "%6s  %-19s  %-12s  %-16s  %-36s  %5s  %s\n"
 
 func (p *dlqPrinter) print(l *dlqLine) error {
 	first := !p.some

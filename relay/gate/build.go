@@ -43,7 +43,7 @@ func (g *Gates) compile(s *accounts.Schema) *unit {
 
 // build makes a tenant's gate. Rules that do not compile leave those of the gate before in force.
 func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts.Rules, was *Gate) *Gate {
-	gate := &Gate{schemas: schemas, rulesRecord: rules, types: map[string]*eventType{}, policy: rule.Accept, counters: g.metrics.of(tenant)}
+	gate := &Gate{schemas: schemas, rulesRecord: rules, types: map[string]*eventType{}, policy: rule.Accept}
 	if rules != nil {
 		gate.policy = rules.Unknown()
 		checker, err := rule.Compile(&rules.Set)
@@ -74,6 +74,9 @@ func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts
 		if t.settle(); !t.governed {
 			delete(gate.types, name) // drafts bind nobody
 		}
+	}
+	if gate.Asks() {
+		gate.counters = g.metrics.of(tenant)
 	}
 	g.metrics.built(tenant, gate)
 	return gate

@@ -96,6 +96,12 @@ func (w *world) judge(lines ...string) []string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.verdicts(&p, results)
+}
+
+// verdicts ends a pass and says what became of each event.
+func (w *world) verdicts(p *gate.Pass, results []event.Result) []string {
+	w.t.Helper()
 	var out []string
 	for i := range results {
 		if results[i].Err != nil {

@@ -144,6 +144,10 @@ func (m *metrics) built(tenant string, g *Gate) {
 	if g.unusable {
 		bad++
 	}
+	if g.counters == nil {
+		m.drop(tenant) // it asks nothing: a mesh has many such tenants
+		return
+	}
 	m.versions.WithLabelValues(tenant).Set(float64(live))
 	m.unusable.WithLabelValues(tenant).Set(float64(bad))
 }
@@ -153,14 +157,18 @@ func (m *metrics) retain(gates map[string]*Gate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for tenant := range m.tenants {
-		if gates[tenant] != nil {
-			continue
+		if gates[tenant] == nil {
+			delete(m.tenants, tenant)
+			m.checks.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
+			m.drop(tenant)
 		}
-		delete(m.tenants, tenant)
-		m.versions.DeleteLabelValues(tenant)
-		m.unusable.DeleteLabelValues(tenant)
-		m.checks.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 	}
+}
+
+// drop forgets what a tenant has at present.
+func (m *metrics) drop(tenant string) {
+	m.versions.DeleteLabelValues(tenant)
+	m.unusable.DeleteLabelValues(tenant)
 }
 
 // byVersion are the tallies as metrics.
