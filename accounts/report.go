@@ -10,4 +10,11 @@ type RelayReport struct {
 	ID       string   `json:"id"`
 	Recorded uint64   `json:"recorded"`          // sequence in the region's CONTROL stream of the last record that it goes by
 	Masters  []string `json:"masters,omitempty"` // master keys whose secrets it can open
+
+	// Began is when the relay started to count, in unix nanoseconds: what it counts begins anew with each of its lives.
+	Began    int64           `json:"began,omitempty"`
+	Versions []VersionReport `json:"versions,omitempty"` // of schemas on trial, at most MaxReported of them in one report
 }
+
+// MaxReported is how many versions a report speaks of; there may be several reports.
+const MaxReported = 256

@@ -10,6 +10,7 @@ import (
 type Rules struct {
 	Tenant string `json:"tenant"`
 	rule.Set
-	By string    `json:"by"` // who set them last: a principal
-	At time.Time `json:"at"`
+	Canary *TrialSpec `json:"canary,omitempty"` // what new versions have to show, other than DefaultTrial
+	By     string     `json:"by"`               // who set them last: a principal
+	At     time.Time  `json:"at"`
 }

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -19,6 +20,15 @@ type Schema struct {
 	Hash     string          `json:"hash"` // schema.Document.Hash
 	Status   schema.Status   `json:"status"`
 	Steps    []SchemaStep    `json:"steps"` // oldest first; of more than MaxSchemaSteps the first one and the last ones
+
+	// Run counts how often the version became canary or active. A verdict on how it does belongs to one run.
+	Run int `json:"run,omitempty"`
+	// Rollbacks counts how often it was taken back from active.
+	Rollbacks int `json:"rollbacks,omitempty"`
+	// Trial is what it has to show in its present run; nil where it is on no trial.
+	Trial *TrialPolicy `json:"trial,omitempty"`
+	// Counted is what had been counted of it when the run began.
+	Counted Counts `json:"counted,omitzero"`
 
 	// Others are hashes of other contents that were registered under this very version by regions that did not hear of
 	// each other, sorted. While there are any the version is in quarantine, in all regions alike.
@@ -40,6 +50,7 @@ const (
 	MaxSchemaBytes    = 8 << 20   // of all documents of a tenant
 	MaxSchemaSteps    = 32        // told of one version
 	MaxSchemaWhy      = 256       // bytes of a step's reason
+	MaxCanaries       = 4         // at once, of one major version of an event type
 )
 
 // DefaultCanaryPercent is the share of keys on whose events a canary is tried.
@@ -71,18 +82,42 @@ func (s *Schema) Enforced() bool { return s.Status.Enforced() && !s.Quarantined(
 // Accepts says whether events may name the version.
 func (s *Schema) Accepts() bool { return s.Status.Accepts() && !s.Quarantined() }
 
-// Age ranks the parts of a life, which only moves forward from one to the next: before it was ever active, since, and
-// retired. Of two records of one version the greater age holds, whatever their clocks say.
-func (s *Schema) Age() int {
+// CanaryPercent is on what share of the keys the version is tried while it is a canary.
+func (s *Schema) CanaryPercent() int {
+	if s.Trial == nil {
+		return DefaultCanaryPercent
+	}
+	return s.Trial.Share
+}
+
+// Compare ranks two records of one version by what only moves forward, whatever their clocks say: retirement is the end
+// of all; then counts how often the version was rolled back; then whether it has been active since. Of the same rank the
+// later one holds.
+func (s *Schema) Compare(o *Schema) int {
+	if a, b := s.age(), o.age(); (a == ended) != (b == ended) {
+		return a - b
+	}
+	return cmp.Or(cmp.Compare(s.Rollbacks, o.Rollbacks), cmp.Compare(s.age(), o.age()))
+}
+
+// The parts of a life between two rollbacks.
+const (
+	unborn = iota // no status that is known: less than any other
+	young         // has not been active
+	grown         // has
+	ended         // for good
+)
+
+func (s *Schema) age() int {
 	switch s.Status {
 	case schema.Draft, schema.Canary:
-		return 1
+		return young
 	case schema.Active, schema.Deprecated:
-		return 2
+		return grown
 	case schema.Retired:
-		return 3
+		return ended
 	default:
-		return 0 // no status that is known: less than any other
+		return unborn
 	}
 }
 
@@ -104,10 +139,28 @@ func (s *Schema) Beside(other *Schema) *Schema {
 	return &next
 }
 
-// Step is s after one more step of its life.
+// Rise is s after a step that lets it say something about events, and puts it on trial. counted is what is known of it
+// from earlier ones.
+func (s *Schema) Rise(step SchemaStep, p TrialPolicy, counted Counts) *Schema {
+	next := s.Step(step)
+	next.Run++
+	next.Trial, next.Counted = &p, counted
+	return next
+}
+
+// RollBack is s, which is active, as a canary again: events that name it are not refused for that, and what judges them
+// is another version.
+func (s *Schema) RollBack(step SchemaStep, p TrialPolicy, counted Counts) *Schema {
+	step.Status = schema.Canary
+	next := s.Rise(step, p, counted)
+	next.Rollbacks++
+	return next
+}
+
+// Step is s after one more step of its life, on no trial.
 func (s *Schema) Step(step SchemaStep) *Schema {
 	next := *s
-	next.Status = step.Status
+	next.Status, next.Trial, next.Counted = step.Status, nil, Counts{}
 	next.Steps = append(slices.Clone(s.Steps), step)
 	if len(next.Steps) > MaxSchemaSteps {
 		next.Steps = slices.Delete(next.Steps, 1, 1+len(next.Steps)-MaxSchemaSteps)

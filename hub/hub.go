@@ -7,8 +7,8 @@
 //
 // # Concurrency
 //
-// All exported methods may be called from any goroutine. Start launches five loops (renew, reconcile,
-// watch, beat, repair), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
+// All exported methods may be called from any goroutine. Start launches six loops (renew, reconcile,
+// watch, beat, repair, trial), which Stop ends and waits for. What each loop owns is said at the fields of Hub.
 package hub
 
 import (
@@ -64,7 +64,10 @@ type Hub struct {
 	remotes *remotes // loops behind remote acknowledgements
 	relays  *relays  // what the region's relays know
 
-	keyMetrics *keyMetrics
+	trials *trials // what they count of new versions of schemas
+
+	keyMetrics   *keyMetrics
+	trialMetrics *trialMetrics
 
 	mu      sync.Mutex
 	tenants map[string]*tenancy // by name; entries are added and removed by the reconcile loop alone
@@ -101,7 +104,8 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts: o, tenants: map[string]*tenancy{}, dirty: make(chan struct{}, 1), settled: make(chan struct{}, 1),
-		gate: newGate(), repairs: newRepairs(), remotes: newRemotes(), relays: newRelays(), keyMetrics: newKeyMetrics(o.Registerer, o.Identity.Region, o.Server), failed: make(chan error, 1),
+		gate: newGate(), repairs: newRepairs(), remotes: newRemotes(), relays: newRelays(), trials: newTrials(),
+		keyMetrics: newKeyMetrics(o.Registerer, o.Identity.Region, o.Server), trialMetrics: newTrialMetrics(o.Registerer, o.Identity.Region, o.Server), failed: make(chan error, 1),
 		log:     o.Logger.With(zap.String("region", o.Identity.Region), zap.Int("server", o.Server)),
 		metrics: newMetrics(o.Registerer, o.Identity.Region, o.Server),
 	}
@@ -216,7 +220,7 @@ func (h *Hub) open(ctx context.Context) error {
 	h.gate.mu.Lock()
 	h.gate.open = true
 	h.gate.mu.Unlock()
-	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop, h.repairLoop} {
+	for _, loop := range []func(context.Context){h.reconcileLoop, h.watchLoop, h.beatLoop, h.repairLoop, h.trialLoop} {
 		h.loops.Go(func() { loop(ctx) })
 	}
 	h.metrics.closed.Set(0)

@@ -102,7 +102,7 @@ func (h *Hub) serveKnown() error {
 	_, err1 := h.control.conn.Subscribe(subject.Relays(region), func(m *nats.Msg) { // no queue: each server of the region hears all
 		var rep accounts.RelayReport
 		if json.Unmarshal(m.Data, &rep) == nil && grant.ValidID(rep.ID) {
-			h.relays.note(rep, time.Now())
+			h.hear(rep)
 		}
 	})
 	_, err2 := h.control.conn.QueueSubscribe(subject.Known(region), queue, func(m *nats.Msg) {
@@ -117,6 +117,13 @@ func (h *Hub) serveKnown() error {
 		})
 	})
 	return errors.Join(err1, err2)
+}
+
+// hear takes in what a relay of the region tells.
+func (h *Hub) hear(rep accounts.RelayReport) {
+	h.trials.note(&rep, h.State())
+	rep.Versions = nil
+	h.relays.note(rep, time.Now())
 }
 
 // missing waits until the own region knows a key in a state and its relays go by that; or it says what is missing.

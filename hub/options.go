@@ -51,6 +51,7 @@ type Options struct {
 
 	WatchEvery time.Duration // how often sources are looked at
 	StaleAfter time.Duration // silence of a source after which it is kicked
+	TrialEvery time.Duration // how often versions of schemas on trial are looked at
 
 	BootID string // names one run of the operating system; "": not known, so that a killed server proves nothing
 
@@ -71,6 +72,7 @@ func DefaultOptions() Options {
 		TenantLimits: accounts.DefaultLimits(),
 		WatchEvery:   2 * time.Second,
 		StaleAfter:   5 * time.Second,
+		TrialEvery:   accounts.ReportEvery,
 		BootID:       bootID(),
 		Logger:       zap.NewNop(),
 		Registerer:   prometheus.NewRegistry(),
@@ -92,6 +94,8 @@ func (o *Options) validate() error {
 		return fault.New("hub.options", fault.Invalid, "bad_ask_peers", "asking the peers for %s: 0 to 1h are possible", o.AskPeers)
 	case o.RepairEvery < 0 || o.RepairEvery > 0 && (o.RepairAfter <= 0 || o.RepairBucket <= 0):
 		return fault.New("hub.options", fault.Invalid, "bad_repair", "repair needs an interval, an age and a bucket that are more than 0")
+	case o.TrialEvery <= 0:
+		return fault.New("hub.options", fault.Invalid, "bad_trial", "versions on trial have to be looked at: TrialEvery must be more than 0")
 	case o.servers() > 1 && len(o.Routes) == 0:
 		return fault.New("hub.options", fault.Invalid, "no_routes", "region %s has %d servers: list their routes", o.Identity.Region, o.servers())
 	}

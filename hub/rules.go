@@ -10,8 +10,14 @@ import (
 	"github.com/weft-mesh/weft/streams/schema/rule"
 )
 
+// RulesSpec asks for a tenant's rules.
+type RulesSpec struct {
+	rule.Set
+	Canary *accounts.TrialSpec `json:"canary,omitempty"`
+}
+
 // SetRules replaces a tenant's rules, in any region; of two writes the later one holds. With dryRun they are judged alone.
-func (h *Hub) SetRules(ctx context.Context, tenant string, set rule.Set, dryRun bool, by string) (*accounts.Rules, error) {
+func (h *Hub) SetRules(ctx context.Context, tenant string, spec RulesSpec, dryRun bool, by string) (*accounts.Rules, error) {
 	const op = "schema.rules"
 	if err := h.requireOpen(op); err != nil {
 		return nil, err
@@ -19,10 +25,13 @@ func (h *Hub) SetRules(ctx context.Context, tenant string, set rule.Set, dryRun 
 	if _, ok := h.State().Tenant(tenant); !ok {
 		return nil, noSuchTenant(op, tenant)
 	}
-	if _, err := rule.Compile(&set); err != nil {
+	if _, err := rule.Compile(&spec.Set); err != nil {
 		return nil, err
 	}
-	r := &accounts.Rules{Tenant: tenant, Set: set, By: by, At: h.opts.Now().UTC().Truncate(time.Second)}
+	if err := accounts.DefaultTrial().With(spec.Canary).Validate(); err != nil {
+		return nil, err
+	}
+	r := &accounts.Rules{Tenant: tenant, Set: spec.Set, Canary: spec.Canary, By: by, At: h.opts.Now().UTC().Truncate(time.Second)}
 	if dryRun {
 		return r, nil
 	}
@@ -43,10 +52,10 @@ func (a *adminServer) ruleRoutes(mux *http.ServeMux) {
 		return a.hub.Rules(r.PathValue("name"))
 	}))
 	mux.Handle("PUT /v1/tenants/{name}/rules", a.handle("schema.rules.set", func(r *http.Request, by string) (any, error) {
-		var set rule.Set
-		if err := decodeBody(r, "schema.rules", &set); err != nil {
+		var spec RulesSpec
+		if err := decodeBody(r, "schema.rules", &spec); err != nil {
 			return nil, err
 		}
-		return a.hub.SetRules(r.Context(), r.PathValue("name"), set, dryRun(r), by)
+		return a.hub.SetRules(r.Context(), r.PathValue("name"), spec, dryRun(r), by)
 	}))
 }

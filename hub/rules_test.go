@@ -20,7 +20,7 @@ func TestRulesHoldInEveryRegion(t *testing.T) {
 		r, err := us.Rules("acme")
 		return err == nil && r.Unknown() == rule.Accept && r.Enforced(), fmt.Sprint(err)
 	})
-	strict := rule.Set{BlockedFields: []string{"payload.ssn"}, UnknownTypes: rule.Refuse}
+	strict := RulesSpec{Set: rule.Set{BlockedFields: []string{"payload.ssn"}, UnknownTypes: rule.Refuse}}
 	strict.Compatibility.Mode = "full_transitive"
 	if _, err := us.SetRules(ctx, "acme", strict, true, "tester"); err != nil || us.State().Rules["acme"] != nil {
 		t.Errorf("a dry run: %v", err)
@@ -32,7 +32,7 @@ func TestRulesHoldInEveryRegion(t *testing.T) {
 		return r.Unknown() == rule.Refuse && len(r.BlockedFields) == 1 && r.By == "tester", fmt.Sprintf("%+v", r)
 	})
 	for code, set := range map[string]rule.Set{"rule_path": {BlockedFields: []string{"a..b"}}, "rule_policy": {UnknownTypes: "drop"}} {
-		if _, err := eu.SetRules(ctx, "acme", set, false, "tester"); fault.CodeOf(err) != code {
+		if _, err := eu.SetRules(ctx, "acme", RulesSpec{Set: set}, false, "tester"); fault.CodeOf(err) != code {
 			t.Errorf("%s: %v", code, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -38,7 +39,9 @@ type SchemaView struct {
 	Others      []string              `json:"others,omitempty"` // hashes of other contents that claimed the version
 	Bytes       int                   `json:"bytes"`
 	Steps       []accounts.SchemaStep `json:"steps"`
-	Text        string                `json:"text,omitempty"` // where one version alone was asked for
+	Rollbacks   int                   `json:"rollbacks,omitempty"`
+	Trial       *TrialView            `json:"trial,omitempty"` // where one version alone was asked for and is on trial
+	Text        string                `json:"text,omitempty"`  // where one version alone was asked for
 }
 
 // SchemaReport is what became of a registration, or with DryRun what would.
@@ -55,8 +58,9 @@ type SchemaReport struct {
 
 // SchemaStepSpec asks for a step of a version's life.
 type SchemaStepSpec struct {
-	Status schema.Status `json:"status"`
-	Why    string        `json:"why,omitempty"`
+	Status schema.Status       `json:"status"`
+	Why    string              `json:"why,omitempty"`
+	Trial  *accounts.TrialSpec `json:"trial,omitempty"` // of what becomes canary or active: other than the tenant's rules say
 }
 
 // SchemaStepReport is what became of a step, or with DryRun what would.
@@ -67,12 +71,15 @@ type SchemaStepReport struct {
 	Enforced bool             `json:"enforced"` // the tenant's rules refuse what has findings
 	Left     []schema.Version `json:"left"`     // other versions of the subject that events may name
 	Findings []compat.Finding `json:"findings"`
+
+	Judge  *schema.Version       `json:"judge,omitempty"`  // of a rollback: what judges the version's events from now on; nil: nothing does
+	Policy *accounts.TrialPolicy `json:"policy,omitempty"` // what the version has to show from now on
 }
 
 func viewSchema(s *accounts.Schema) SchemaView {
 	return SchemaView{
 		Tenant: s.Tenant, Subject: s.Subject, Version: s.Version, Language: s.Language, Message: s.Message, Status: s.Status,
-		Quarantined: s.Quarantined(), Hash: s.Hash, Others: s.Others, Bytes: len(s.Text), Steps: s.Steps,
+		Quarantined: s.Quarantined(), Hash: s.Hash, Others: s.Others, Bytes: len(s.Text), Steps: s.Steps, Rollbacks: s.Rollbacks,
 	}
 }
 
@@ -95,7 +102,7 @@ func (h *Hub) Schema(tenant, subject, version string) (*SchemaView, error) {
 		return nil, err
 	}
 	v := viewSchema(s)
-	v.Text = string(s.Text)
+	v.Text, v.Trial = string(s.Text), h.viewTrial(s)
 	return &v, nil
 }
 
@@ -167,26 +174,57 @@ func (h *Hub) StepSchema(ctx context.Context, tenant, subject, version string, s
 	if err != nil {
 		return nil, err
 	}
-	all := h.State().TenantSchemas(tenant, subject)
-	rules := h.State().RulesOf(tenant)
-	found, err := registry.Step(all, s, spec.Status, rules.Mode())
+	policy, err := h.trialAfter(s, &spec)
 	if err != nil {
 		return nil, err
 	}
-	next := s.Step(accounts.SchemaStep{Status: spec.Status, By: by, At: h.opts.Now().UTC().Truncate(time.Second), Why: spec.Why})
-	r := &SchemaStepReport{SchemaView: viewSchema(next), DryRun: dryRun, Was: s.Status, Enforced: rules.Enforced(), Left: []schema.Version{}, Findings: append([]compat.Finding{}, found...)}
+	return h.step(ctx, s, accounts.SchemaStep{Status: spec.Status, By: by, At: h.opts.Now().UTC().Truncate(time.Second), Why: spec.Why}, policy, dryRun)
+}
+
+// trialAfter is what a version has to show after a step: what it had to before if it is on trial, else what the tenant's
+// rules say, and in any case what the step says.
+func (h *Hub) trialAfter(s *accounts.Schema, spec *SchemaStepSpec) (*accounts.TrialPolicy, error) {
+	if spec.Trial != nil && !registry.Rises(s.Status, spec.Status) {
+		return nil, fault.New("schema.step", fault.Invalid, "schema_trial", "what becomes canary or active for the first time is on trial, and from %s to %s is another step", s.Status, spec.Status)
+	}
+	policy := cmp.Or(s.Trial, h.trialOf(s.Tenant)).With(spec.Trial)
+	return &policy, policy.Validate()
+}
+
+// step is called with schemas held.
+func (h *Hub) step(ctx context.Context, s *accounts.Schema, step accounts.SchemaStep, policy *accounts.TrialPolicy, dryRun bool) (*SchemaStepReport, error) {
+	all := h.State().TenantSchemas(s.Tenant, s.Subject)
+	rules := h.State().RulesOf(s.Tenant)
+	found, err := registry.Step(all, s, step.Status, rules.Mode())
+	if err != nil {
+		return nil, err
+	}
+	next := s.Step(step)
+	if registry.Rises(s.Status, step.Status) {
+		next = s.Rise(step, *policy, h.State().Counted(s))
+	}
+	r := h.stepReport(all, s, next, dryRun)
+	r.Findings = append(r.Findings, found...)
+	if dryRun {
+		return r, nil
+	}
+	if err := incompatible("schema.step", s, found); err != nil && r.Enforced {
+		return nil, err
+	}
+	return r, h.state.Put(ctx, control.KindSchema, next.ID(), next, step.By)
+}
+
+func (h *Hub) stepReport(all []*accounts.Schema, s, next *accounts.Schema, dryRun bool) *SchemaStepReport {
+	r := &SchemaStepReport{
+		SchemaView: viewSchema(next), DryRun: dryRun, Was: s.Status, Enforced: h.State().RulesOf(s.Tenant).Enforced(),
+		Left: []schema.Version{}, Findings: []compat.Finding{}, Policy: next.Trial,
+	}
 	for _, one := range all {
 		if one.Version != s.Version && one.Accepts() {
 			r.Left = append(r.Left, one.Version)
 		}
 	}
-	if dryRun {
-		return r, nil
-	}
-	if err := incompatible(op, s, found); err != nil && r.Enforced {
-		return nil, err
-	}
-	return r, h.state.Put(ctx, control.KindSchema, next.ID(), next, by)
+	return r
 }
 
 func (h *Hub) mayWriteSchema(op, tenant, why string) error {

@@ -8,6 +8,7 @@ func (a *adminServer) schemaRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /v1/tenants/{name}/schemas", a.handle("schema.register", a.registerSchema))
 	mux.Handle("GET /v1/tenants/{name}/schemas/{subject}/{version}", a.handle("schema.show", a.showSchema))
 	mux.Handle("POST /v1/tenants/{name}/schemas/{subject}/{version}/step", a.handle("schema.step", a.stepSchema))
+	mux.Handle("POST /v1/tenants/{name}/schemas/{subject}/{version}/rollback", a.handle("schema.rollback", a.rollbackSchema))
 }
 
 func (a *adminServer) listSchemas(r *http.Request, _ string) (any, error) {
@@ -32,4 +33,12 @@ func (a *adminServer) stepSchema(r *http.Request, by string) (any, error) {
 		return nil, err
 	}
 	return a.hub.StepSchema(r.Context(), r.PathValue("name"), r.PathValue("subject"), r.PathValue("version"), spec, dryRun(r), by)
+}
+
+func (a *adminServer) rollbackSchema(r *http.Request, by string) (any, error) {
+	var spec SchemaRollbackSpec
+	if err := decodeBody(r, "schema.rollback", &spec); err != nil {
+		return nil, err
+	}
+	return a.hub.RollbackSchema(r.Context(), r.PathValue("name"), r.PathValue("subject"), r.PathValue("version"), spec, dryRun(r), by)
 }

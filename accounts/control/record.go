@@ -27,6 +27,7 @@ const (
 	KindSchema      Kind = "schema" // id: tenant.subject.version
 	KindFlag        Kind = "flag"   // id: tenant.name
 	KindRules       Kind = "rules"  // id: tenant name
+	KindTrial       Kind = "trial"  // id: tenant.subject.version.region
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -91,12 +92,14 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Flags[r.ID] = v
 	case *accounts.Rules:
 		s.Rules[r.ID] = v
+	case *accounts.Trial:
+		s.Trials[r.ID] = v
 	}
 	return Won, nil
 }
 
 // outranks decides between a new value and the present one. Tenants, keys, certificates and schemas only move forward:
-// removed, revoked and retired win whatever the clocks say. The rest is last writer wins.
+// removed, revoked, rolled back and retired win whatever the clocks say. The rest is last writer wins.
 func (s *State) outranks(v any, next, have stamp, id string) bool {
 	switch v := v.(type) {
 	case *accounts.Tenant:
@@ -112,8 +115,8 @@ func (s *State) outranks(v any, next, have stamp, id string) bool {
 			return a > b
 		}
 	case *accounts.Schema:
-		if a, b := v.Age(), s.Schemas[id].Age(); a != b {
-			return a > b
+		if d := v.Compare(s.Schemas[id]); d != 0 {
+			return d > 0
 		}
 	case *accounts.RegionInfo:
 		if old := s.Regions[id]; v.Epoch != old.Epoch { // an epoch is never taken back
@@ -161,6 +164,9 @@ func decode(r *Record) (any, error) {
 	case KindRules:
 		t := new(accounts.Rules)
 		v, name = t, func() string { return t.Tenant }
+	case KindTrial:
+		t := new(accounts.Trial)
+		v, name = t, t.ID
 	case KindFlag:
 		f := new(flag.Flag)
 		v, name = f, func() string { return flag.ID(f.Tenant, f.Name) }

@@ -27,7 +27,7 @@ func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Cl
 func anyRecord(t *rapid.T) *Record {
 	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
 	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
-	switch rapid.IntRange(0, 7).Draw(t, "kind") {
+	switch rapid.IntRange(0, 8).Draw(t, "kind") {
 	case 0:
 		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
 		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
@@ -49,6 +49,9 @@ func anyRecord(t *rapid.T) *Record {
 		return record(t, KindFlag, "acme.beta", origin, clock, flag.Flag{Tenant: "acme", Name: "beta", Percent: rapid.IntRange(0, 2).Draw(t, "percent")})
 	case 6:
 		return record(t, KindRules, "acme", origin, clock, accounts.Rules{Tenant: "acme", By: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "by")})
+	case 7:
+		trial := accounts.Trial{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Region: "eu", Faults: []accounts.TrialFault{{Rule: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "rule")}}}
+		return record(t, KindTrial, trial.ID(), origin, clock, trial)
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}
@@ -56,7 +59,7 @@ func anyRecord(t *rapid.T) *Record {
 
 func anySchema(t *rapid.T) *accounts.Schema {
 	status := rapid.SampledFrom([]schema.Status{schema.Draft, schema.Canary, schema.Active, schema.Deprecated, schema.Retired, "unknown"}).Draw(t, "status")
-	s := &accounts.Schema{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Status: status,
+	s := &accounts.Schema{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Status: status, Rollbacks: rapid.IntRange(0, 2).Draw(t, "rollbacks"),
 		Hash: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "hash")}
 	if rapid.Bool().Draw(t, "others") { // a hub that knew of two wrote it again
 		s.Others = []string{"b", "a"}
@@ -187,10 +190,24 @@ func TestForwardOnly(t *testing.T) {
 			},
 			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Active },
 		},
+		"a rollback holds against a later step of who had not heard of it": {
+			[]*Record{
+				record(t, KindSchema, "acme.x.1.0.0", "eu_1", early, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Canary, Rollbacks: 1}),
+				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Deprecated}),
+			},
+			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Canary },
+		},
+		"what was promoted again after a rollback is active": {
+			[]*Record{
+				record(t, KindSchema, "acme.x.1.0.0", "eu_1", early, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Active, Rollbacks: 1}),
+				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Canary, Rollbacks: 1}),
+			},
+			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Active },
+		},
 		"a retired schema stays retired": {
 			[]*Record{
 				record(t, KindSchema, "acme.x.1.0.0", "eu_1", early, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Retired}),
-				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Active}),
+				record(t, KindSchema, "acme.x.1.0.0", "us_1", late, accounts.Schema{Tenant: "acme", Subject: "x", Version: schema.Version{Major: 1}, Status: schema.Active, Rollbacks: 3}),
 			},
 			func(s *State) bool { return s.Schemas["acme.x.1.0.0"].Status == schema.Retired },
 		},
@@ -237,6 +254,35 @@ func TestMergeRefusesWhatSpeaksOfSomethingElse(t *testing.T) {
 	}
 	if len(s.Tenants)+len(s.Certificates)+len(s.Schemas)+len(s.clocks) > 0 {
 		t.Errorf("a refused record left a trace: %+v", s)
+	}
+}
+
+func TestWhatIsOnTrial(t *testing.T) {
+	s := NewState()
+	s.Tenants["acme"] = &accounts.Tenant{Name: "acme", State: accounts.Active}
+	s.Regions["eu"], s.Regions["us"] = &accounts.RegionInfo{Name: "eu"}, &accounts.RegionInfo{Name: "us"}
+	policy := accounts.DefaultTrial()
+	add := func(tenant string, minor uint32, status schema.Status, trial *accounts.TrialPolicy) *accounts.Schema {
+		one := &accounts.Schema{Tenant: tenant, Subject: "x", Version: schema.Version{Major: 1, Minor: minor}, Status: status, Run: 2, Trial: trial}
+		s.Schemas[one.ID()] = one
+		return one
+	}
+	verdict := func(one *accounts.Schema, region string, run int, state accounts.TrialState, since int64) {
+		rec := &accounts.Trial{Tenant: one.Tenant, Subject: one.Subject, Version: one.Version, Region: region, Verdict: &accounts.TrialVerdict{Run: run, State: state, Since: time.Unix(since, 0)}}
+		s.Trials[rec.ID()] = rec
+	}
+	watched, passed, canary := add("acme", 0, schema.Active, &policy), add("acme", 1, schema.Active, &policy), add("acme", 2, schema.Canary, &policy)
+	add("acme", 3, schema.Active, nil)
+	add("acme", 4, schema.Canary, &policy).Others = []string{"other"}
+	add("gone", 0, schema.Canary, &policy)
+	verdict(watched, "eu", 1, accounts.TrialPassed, 1) // of an earlier run
+	verdict(passed, "eu", 2, accounts.TrialPassed, 2)
+	verdict(passed, "us", 2, accounts.TrialWatched, 1) // which judged before
+	if on := s.OnTrial(); len(on) != 2 || on[0] != watched || on[1] != canary {
+		t.Errorf("%+v", on)
+	}
+	if s.Verdict(watched) != nil || s.Verdict(passed).State != accounts.TrialPassed || len(s.TrialsOf(passed)) != 2 {
+		t.Error("a verdict of another run, or none")
 	}
 }
 

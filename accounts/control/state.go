@@ -30,6 +30,7 @@ type State struct {
 	Schemas      map[string]*accounts.Schema // by accounts.SchemaID, of removed tenants too
 	Flags        map[string]*flag.Flag       // by flag.ID
 	Rules        map[string]*accounts.Rules  // by tenant
+	Trials       map[string]*accounts.Trial  // by accounts.TrialID, those that have ended too
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -47,6 +48,7 @@ func NewState() *State {
 		Schemas:      map[string]*accounts.Schema{},
 		Flags:        map[string]*flag.Flag{},
 		Rules:        map[string]*accounts.Rules{},
+		Trials:       map[string]*accounts.Trial{},
 
 		clocks: map[string]stamp{},
 	}
@@ -57,7 +59,8 @@ func (s *State) clone() *State {
 	return &State{
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
 		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates),
-		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), Rules: maps.Clone(s.Rules), clocks: maps.Clone(s.clocks),
+		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), Rules: maps.Clone(s.Rules), Trials: maps.Clone(s.Trials),
+		clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -122,6 +125,55 @@ func (s *State) TenantSchemas(tenant, subject string) []*accounts.Schema {
 	slices.SortFunc(out, func(a, b *accounts.Schema) int {
 		return cmp.Or(cmp.Compare(a.Subject, b.Subject), a.Version.Compare(b.Version))
 	})
+	return out
+}
+
+// OnTrial lists the versions of all tenants that are canaries, or active and still watched, by accounts.SchemaID. One in
+// quarantine is used by nobody.
+func (s *State) OnTrial() []*accounts.Schema {
+	var out []*accounts.Schema
+	for _, one := range s.Schemas {
+		if _, live := s.Tenant(one.Tenant); live && one.Trial != nil && !one.Quarantined() && !s.passed(one) {
+			out = append(out, one)
+		}
+	}
+	slices.SortFunc(out, func(a, b *accounts.Schema) int { return cmp.Compare(a.ID(), b.ID()) })
+	return out
+}
+
+// passed says whether a region has judged that the version's present run is over.
+func (s *State) passed(one *accounts.Schema) bool {
+	v := s.Verdict(one)
+	return v != nil && v.State == accounts.TrialPassed
+}
+
+// Verdict is how a version does in its present run, nil before anybody has looked.
+func (s *State) Verdict(one *accounts.Schema) (last *accounts.TrialVerdict) {
+	for _, t := range s.TrialsOf(one) {
+		if v := t.Verdict; v != nil && v.Run == one.Run && (last == nil || v.Since.After(last.Since)) {
+			last = v // of two, an operator has moved the control home since
+		}
+	}
+	return last
+}
+
+// Counted is what all regions have counted of a version, as far as is known.
+func (s *State) Counted(one *accounts.Schema) (sum accounts.Counts) {
+	for _, t := range s.TrialsOf(one) {
+		sum = sum.Plus(t.Total())
+	}
+	return sum
+}
+
+// TrialsOf lists what the regions know of how a version does, by region.
+func (s *State) TrialsOf(one *accounts.Schema) []*accounts.Trial {
+	var out []*accounts.Trial
+	for region := range s.Regions {
+		if t := s.Trials[accounts.TrialID(one.Tenant, one.Subject, one.Version, region)]; t != nil {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b *accounts.Trial) int { return cmp.Compare(a.Region, b.Region) })
 	return out
 }
 
@@ -199,6 +251,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			w.Value = s.Rules[id]
 		case KindFlag:
 			w.Value = s.Flags[id]
+		case KindTrial:
+			w.Value = s.Trials[id]
 		}
 		out = append(out, w)
 	}

@@ -211,6 +211,9 @@ func Step(have []*accounts.Schema, s *accounts.Schema, to schema.Status, m compa
 		return nil, nil
 	}
 	same := ofSubject(have, s.Subject)
+	if err := fewCanaries(same, s, to); err != nil {
+		return nil, err
+	}
 	for _, one := range slices.Backward(same) {
 		if one.Accepts() && !s.Version.NewMajor(one.Version) && one.Version.Compare(s.Version) > 0 {
 			return nil, fault.New("schema.step", fault.Conflict, "schema_order",
@@ -218,6 +221,38 @@ func Step(have []*accounts.Schema, s *accounts.Schema, to schema.Status, m compa
 		}
 	}
 	return Compare(m, live(same, s.Version), s.Document())
+}
+
+// fewCanaries bounds how often relays read one event.
+func fewCanaries(same []*accounts.Schema, s *accounts.Schema, to schema.Status) error {
+	n := 0
+	for _, one := range same {
+		if one.Status == schema.Canary && !s.Version.NewMajor(one.Version) {
+			n++
+		}
+	}
+	if to != schema.Canary || n < accounts.MaxCanaries {
+		return nil
+	}
+	return fault.New("schema.step", fault.Limited, "schema_canaries",
+		"%s has %d canaries, and no more are possible at once: promote them, or make them drafts again", s.Subject, n)
+}
+
+// Rollback says which version judges the events of an active one after it was taken back: of the others of its major the
+// newest active one, else the newest deprecated one, which has to become active again. Nil is none: then nothing does.
+func Rollback(have []*accounts.Schema, s *accounts.Schema) (judge *accounts.Schema, err error) {
+	switch {
+	case s.Quarantined():
+		return nil, fault.New("schema.rollback", fault.Conflict, "schema_quarantined", "%s %s is in quarantine, and nothing is judged by it: retire it", s.Subject, s.Version)
+	case s.Status != schema.Active:
+		return nil, fault.New("schema.rollback", fault.Conflict, "schema_step", "%s %s is %s, and what is rolled back is active", s.Subject, s.Version, s.Status)
+	}
+	for _, one := range ofSubject(have, s.Subject) {
+		if one.Enforced() && one.Version != s.Version && !s.Version.NewMajor(one.Version) && (judge == nil || one.Status == schema.Active || judge.Status != schema.Active) {
+			judge = one
+		}
+	}
+	return judge, nil
 }
 
 // Rises says whether a step lets a version say something about events for the first time.

@@ -159,6 +159,53 @@ func TestStep(t *testing.T) {
 	}
 }
 
+func TestRollback(t *testing.T) {
+	claimed := record(t, "1.2.0", amount, schema.Active)
+	claimed.Others = []string{"f00d"}
+	for _, c := range []struct {
+		name  string
+		have  []*accounts.Schema // the last one is rolled back
+		judge string
+		code  string
+	}{
+		{name: "to the newest active one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active)}, judge: "1.1.0"},
+		{name: "to a newer one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Active)}, judge: "1.2.0"},
+		{name: "an active one before deprecated ones", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.0.0"},
+		{name: "to the newest deprecated one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Deprecated), record(t, "1.1.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.1.0"},
+		{name: "to none", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Retired), record(t, "1.1.0", amount, schema.Canary), record(t, "2.0.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active)}},
+		{name: "a canary", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Canary)}, code: "schema_step"},
+		{name: "one in quarantine", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), claimed}, code: "schema_quarantined"},
+	} {
+		judge, err := registry.Rollback(c.have, c.have[len(c.have)-1])
+		got := ""
+		if judge != nil {
+			got = judge.Version.String()
+		}
+		if got != c.judge || (err != nil) != (c.code != "") || err != nil && fault.CodeOf(err) != c.code {
+			t.Errorf("%s: %q, %v", c.name, got, err)
+		}
+	}
+}
+
+func TestCanariesAreFew(t *testing.T) {
+	have := []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "2.0.0", amount, schema.Canary)}
+	for i := range accounts.MaxCanaries {
+		next := record(t, fmt.Sprintf("1.%d.0", i+1), amount, schema.Draft)
+		if _, err := registry.Step(have, next, schema.Canary, mode); err != nil {
+			t.Fatal(err)
+		}
+		next.Status = schema.Canary
+		have = append(have, next)
+	}
+	more := record(t, "1.9.0", amount, schema.Draft)
+	if _, err := registry.Step(have, more, schema.Canary, mode); fault.CodeOf(err) != "schema_canaries" || fault.KindOf(err) != fault.Limited {
+		t.Errorf("%v", err)
+	}
+	if _, err := registry.Step(have, more, schema.Active, mode); err != nil {
+		t.Errorf("it need not be one: %v", err)
+	}
+}
+
 func TestCompareAsksNothingOfNoLevel(t *testing.T) {
 	found, err := registry.Compare(compat.Mode{Level: compat.None}, []*schema.Document{document(t, "1.0.0", amount)}, document(t, "1.1.0", proto))
 	if err != nil || len(found) > 0 {

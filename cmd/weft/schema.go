@@ -17,7 +17,7 @@ func newSchemaCommand() *cobra.Command {
 	var a adminFlags
 	cmd := &cobra.Command{
 		Use:   "schema",
-		Short: "Register, compare, promote and retire the schemas of a tenant's events",
+		Short: "Register, compare, promote, roll back and retire the schemas of a tenant's events",
 		Long: `A schema describes the payload of one event type, as JSON Schema (2020-12, draft-07) or Protobuf. Each version is three
 numbers and never changes; it is registered as a draft, may be a canary, is active, deprecated, and in the end retired.
 A version must be able to follow those that are live: by default whoever reads with it can read what was written with
@@ -26,7 +26,7 @@ any of them. Any region takes these commands, and all regions know the result wi
 What is compatible, and what to do when something is not: deploy/docs/schemas.md.`,
 	}
 	a.register(cmd)
-	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRetire(&a), newSchemaRules(&a))
+	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRollback(&a), newSchemaRetire(&a), newSchemaRules(&a))
 	return cmd
 }
 
@@ -214,14 +214,22 @@ func newSchemaPromote(a *adminFlags) *cobra.Command {
 		Short: "Make a version active, or a canary, deprecated, a draft again",
 		Long: `promote takes one step of a version's life: a draft becomes canary or active, a canary active or a draft again, an active
 version deprecated, and a deprecated one active again. What becomes canary or active is compared once more with what is
-live by then. The exit code is 3 when it may not follow.`,
-		Example: "  weft schema promote acme bet.placed 1.1.0\n  weft schema promote acme bet.placed 1.0.0 --to deprecated --why 'use 1.1.0'",
+live by then. The exit code is 3 when it may not follow.
+
+What becomes canary or active is on trial: a canary is tried on a share of the events and becomes active by itself when
+it stays green; an active version is rolled back by itself when it turns red. What that takes say the tenant's rules
+(canary), and for this version the flags below. weft schema show tells how it does.`,
+		Example: "  weft schema promote acme bet.placed 1.1.0 --to canary --share 25 --sample 500 --hold 10m\n  weft schema promote acme bet.placed 1.1.0\n  weft schema promote acme bet.placed 1.0.0 --to deprecated --why 'use 1.1.0'",
 		Args:    cobra.ExactArgs(3),
 	}
 	cmd.Flags().StringVar(&to, "to", string(schema.Active), "canary, active, deprecated or draft")
 	cmd.Flags().StringVar(&spec.Why, "why", "", "a word for those who look later")
+	trial := newTrialFlags(cmd)
 	format := outputFlag(cmd, formatTable, formatJSON, formatYAML)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if spec.Trial, err = trial.spec(cmd); err != nil {
+			return err
+		}
 		if spec.Status, err = schema.ParseStatus(to); err != nil || spec.Status == schema.Retired {
 			return usageErrorf("--to %q is none of canary, active, deprecated and draft; `weft schema retire` ends a version", to)
 		}

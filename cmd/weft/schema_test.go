@@ -83,7 +83,7 @@ func TestSchemaVerbs(t *testing.T) {
 		"v1.json":       `{"type":"object","properties":{"amount":{"type":"integer","maximum":100}},"required":["amount"]}`,
 		"v2.json":       `{"type":"object","properties":{"amount":{"type":"integer","maximum":900}},"required":["amount"]}`,
 		"bad.json":      `{"type":"object","properties":{"amount":{"type":"integer","maximum":10}},"required":["amount"]}`,
-		"rules.yaml":    "compatibility: {mode: full}\nblocked_fields: [payload.ssn]\nunknown_types: refuse\n",
+		"rules.yaml":    "compatibility: {mode: full}\nblocked_fields: [payload.ssn]\nunknown_types: refuse\ncanary: {share: 33, hold: 5m}\n",
 		"misspelt.yaml": "blocked_feilds: [payload.ssn]\n",
 		"kyc.proto": `syntax = "proto3";
 message Done { string country = 1; }`,
@@ -116,7 +116,17 @@ message Done { string country = 1; }`,
 	step(3, "schema check acme bet.placed 1.1.0 v2.json --mode full", "forward against 1.0.0")
 	step(0, "schema register acme bet.placed 1.1.0 v2.json", "follows 1.0.0")
 	step(0, "schema diff acme bet.placed 1.0.0 1.1.0", "-       \"maximum\": 100", "+       \"maximum\": 900", "forward against 1.0.0")
-	step(0, "schema promote acme bet.placed 1.1.0 --to canary -o yaml", "status: canary", "was: draft")
+	step(2, "schema promote acme bet.placed 1.1.0 --to canary --share 0", "share")
+	step(2, "schema promote acme bet.placed 1.1.0 --to canary --hold soon", "--hold")
+	step(1, "schema promote acme bet.placed 1.0.0 --to deprecated --share 5", "another step")
+	step(0, "schema promote acme bet.placed 1.1.0 --to canary --share 25 --max-errors 0 --hold 2h -o yaml", "status: canary", "was: draft", "share: 25", "hold: 2h", "max_errors: 0")
+	step(0, "schema show acme bet.placed 1.1.0", "tried on the events of 25 % of the keys", "0 checked, 0 failed", "waits for")
+	step(0, "schema promote acme bet.placed 1.1.0 --why 'looks good' --watch 90m", "is active, and was canary", "watched for 1h30m")
+	step(2, "schema rollback acme bet.placed 1.1.0 --yes", "--why")
+	step(0, "schema rollback acme bet.placed 1.1.0", "would make", "canary", "1.0.0 judges its events", "Nothing was done")
+	step(0, "schema rollback acme bet.placed 1.1.0 --why complaints --yes", "is canary, and was active", "1.0.0 judges its events")
+	step(1, "schema rollback acme bet.placed 1.1.0 --why complaints --yes", "is canary")
+	step(0, "schema show acme bet.placed 1.1.0", "complaints")
 	step(1, "schema retire acme bet.placed 1.0.0 --yes", "no step")
 	step(0, "schema promote acme bet.placed 1.0.0 --to deprecated")
 	step(0, "schema retire acme bet.placed 1.0.0", "would make", "also name 1.1.0", "Nothing was done")
@@ -127,7 +137,7 @@ message Done { string country = 1; }`,
 	step(0, "schema ls acme", "kyc.done", "protobuf", "canary", "retired")
 	step(0, "schema rules acme rules.yaml --dry-run", "payload.ssn")
 	step(0, "schema rules acme", "compatibility")
-	step(0, "schema rules acme rules.yaml", "unknown_types: refuse", "mode: full")
+	step(0, "schema rules acme rules.yaml", "unknown_types: refuse", "mode: full", "share: 33", "hold: 5m")
 	step(0, "schema rules acme -o json", `"payload.ssn"`)
 	step(1, "schema rules acme misspelt.yaml", "blocked_feilds")
 	step(2, "schema rules acme --dry-run", "goes with a FILE")

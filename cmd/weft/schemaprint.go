@@ -119,6 +119,9 @@ func printSchema(w io.Writer, format string, v *hub.SchemaView) error {
 	for _, s := range v.Steps {
 		fmt.Fprintf(w, "  %s  %-10s  %s  %s\n", s.At.UTC().Format(time.RFC3339), s.Status, s.By, s.Why)
 	}
+	if v.Trial != nil {
+		printTrial(w, v)
+	}
 	_, err := fmt.Fprintf(w, "\n%s\n", strings.TrimRight(v.Text, "\n"))
 	return err
 }
@@ -139,11 +142,17 @@ func printSchemaStep(w io.Writer, format string, r *hub.SchemaStepReport) error 
 		}
 		left = "events may also name " + strings.Join(names, ", ")
 	}
+	if r.Rollbacks > 0 && r.Was == schema.Active && r.Status == schema.Canary {
+		left = judgedBy(r) + "; " + left
+	}
 	if r.DryRun {
 		fmt.Fprintf(w, "would make %s %s %s, which is %s; %s. Nothing was done; say --yes to do it\n", r.Subject, r.Version, r.Status, r.Was, left)
 		return nil
 	}
 	fmt.Fprintf(w, "%s %s is %s, and was %s; %s\n", r.Subject, r.Version, r.Status, r.Was, left)
+	if r.Policy != nil {
+		fmt.Fprintln(w, policyText(r.Status, r.Policy))
+	}
 	return nil
 }
 

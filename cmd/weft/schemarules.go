@@ -23,6 +23,7 @@ each must have, how versions of schemas are compared, and what becomes of events
   required_fields: [payload.amount]
   unknown_types: accept                # or refuse, dead-letter
   types: {bet.placed: {required_fields: [payload.legs.odds]}}
+  canary: {share: 10, sample: 1000, max_errors: 1, hold: 15m, watch: 1h, promote: auto}   # or manual
 
 Paths go from the event's root and through arrays; in blocked fields * is any one member and ** any depth.`,
 		Example: "  weft schema rules acme -o yaml\n  weft schema rules acme rules.yaml --dry-run",

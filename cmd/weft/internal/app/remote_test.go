@@ -42,7 +42,7 @@ type pair struct {
 	next   atomic.Int64
 }
 
-func newPair(t testing.TB, remoteTimeout time.Duration) *pair {
+func newPair(t testing.TB, remoteTimeout time.Duration, tune ...func(*hub.Options)) *pair {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -57,6 +57,9 @@ func newPair(t testing.TB, remoteTimeout time.Duration) *pair {
 		o.Identity, o.StoreDir, o.Logger, o.Peers = id, filepath.Join(dir, "store", id.Region), log, []hub.Peer{peer}
 		o.Client, o.Leaf = broker.Listen{Host: "127.0.0.1", Port: base + 1 + 10*i}, broker.Listen{Host: "127.0.0.1", Port: base + 2 + 10*i}
 		o.MaxStore, o.TenantLimits.DiskBytes, o.WatchEvery = 2<<30, 512<<20, 500*time.Millisecond
+		for _, f := range tune {
+			f(&o)
+		}
 		h, err := hub.New(o)
 		must(t, err)
 		must(t, h.Start(ctx))
@@ -136,14 +139,17 @@ func (p *pair) connect(addr, ca string, b *hub.Bundle) {
 	p.client = p.newClient(addr, p.tls, b)
 }
 
-// newClient signs with a tenant's first key, and never tries again.
-func (p *pair) newClient(addr string, conf *tls.Config, b *hub.Bundle) *client.Client {
+// newClient signs with a tenant's first key, and never tries again unless it is told to.
+func (p *pair) newClient(addr string, conf *tls.Config, b *hub.Bundle, tune ...func(*client.Options)) *client.Client {
 	p.t.Helper()
 	secret, err := base64.StdEncoding.DecodeString(b.Secret)
 	must(p.t, err)
 	o := client.DefaultOptions()
 	o.URL, o.TLS, o.Kid, o.Secret = "https://"+addr, conf, b.Kid, keyring.Secret(secret)
 	o.MaxRetries = 0
+	for _, f := range tune {
+		f(&o)
+	}
 	c, err := client.New(o)
 	must(p.t, err)
 	p.t.Cleanup(c.Close)
