@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts/keyring"
@@ -16,12 +14,7 @@ type keyMetrics struct {
 }
 
 func newKeyMetrics(reg prometheus.Registerer, region string, server int) *keyMetrics {
-	labels := prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
-	gauge := func(name, help string, by ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, by)
-		reg.MustRegister(g)
-		return g
-	}
+	gauge := gauges(reg, region, server)
 	return &keyMetrics{
 		age:     gauge("weft_hub_key_age_seconds", "Age of the tenant's oldest active signing key.", "tenant"),
 		overdue: gauge("weft_hub_keys_overdue", "Active signing keys that are older than their rotation allows.", "tenant"),

@@ -23,8 +23,22 @@ type metrics struct {
 	repairSuccess *prometheus.GaugeVec
 }
 
+// serverLabels are those of every metric of a server.
+func serverLabels(region string, server int) prometheus.Labels {
+	return prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
+}
+
+// gauges makes gauges of a server, and registers them.
+func gauges(reg prometheus.Registerer, region string, server int) func(name, help string, by ...string) *prometheus.GaugeVec {
+	return func(name, help string, by ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: serverLabels(region, server)}, by)
+		reg.MustRegister(g)
+		return g
+	}
+}
+
 func newMetrics(reg prometheus.Registerer, region string, server int) *metrics {
-	labels := prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
+	labels := serverLabels(region, server)
 	m := &metrics{
 		labels: labels,
 		links: prometheus.NewGauge(prometheus.GaugeOpts{

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-mesh/weft/accounts"
@@ -23,14 +21,9 @@ type trialMetrics struct {
 }
 
 func newTrialMetrics(reg prometheus.Registerer, region string, server int) *trialMetrics {
-	labels := prometheus.Labels{"region": region, "server": strconv.Itoa(server)}
-	gauge := func(name, help string, by ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, by)
-		reg.MustRegister(g)
-		return g
-	}
+	gauge := gauges(reg, region, server)
 	counter := func(name, help string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, []string{"tenant"})
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: serverLabels(region, server)}, []string{"tenant"})
 		reg.MustRegister(c)
 		return c
 	}
