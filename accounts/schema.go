@@ -53,12 +53,6 @@ const (
 	MaxCanaries       = 4         // at once, of one major version of an event type
 )
 
-// DefaultCanaryPercent is the share of keys on whose events a canary is tried.
-const DefaultCanaryPercent = 10
-
-// CanaryPercent is the share of keys on whose events the version is tried while it is a canary.
-func (s *Schema) CanaryPercent() int { return DefaultCanaryPercent }
-
 // SchemaID names a version among those of all tenants.
 func SchemaID(tenant, subject string, v schema.Version) string {
 	return tenant + "." + subject + "." + v.String()

@@ -71,7 +71,7 @@ func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts
 		t.versions = append(t.versions, v)
 	}
 	for name, t := range gate.types {
-		if t.settle(); !t.governed {
+		if t.settle(); !t.governed && len(t.canaries) == 0 {
 			delete(gate.types, name) // drafts bind nobody
 		}
 	}
@@ -103,7 +103,7 @@ func (g *Gates) version(s *accounts.Schema) *Version {
 // settle finds what follows from all versions of the type, which are sorted, newest first.
 func (t *eventType) settle() {
 	for _, v := range t.versions {
-		t.governed = t.governed || v.Status != schema.Draft
+		t.governed = t.governed || v.Status != schema.Draft && v.Status != schema.Canary
 		if v.live() && v.Status == schema.Canary {
 			t.canaries = append(t.canaries, v)
 		}
@@ -114,6 +114,9 @@ func (t *eventType) settle() {
 		case newest != nil:
 			v.judge = newest
 		}
+		if v.Status == schema.Active {
+			v.back = t.without(v)
+		}
 		if v.Status == schema.Deprecated {
 			v.notice = t.name + " " + v.text + " is deprecated"
 			if newest != nil {
@@ -121,6 +124,20 @@ func (t *eventType) settle() {
 			}
 		}
 	}
+}
+
+// without is the version that judges the events of an active one after it was rolled back (registry.Rollback), nil where
+// nothing does.
+func (t *eventType) without(v *Version) (other *Version) {
+	for _, one := range t.versions {
+		if one == v || !one.live() || !one.Status.Enforced() || one.Number.NewMajor(v.Number) {
+			continue
+		}
+		if other == nil || other.Status != schema.Active && one.Status == schema.Active {
+			other = one
+		}
+	}
+	return other
 }
 
 // newest is the newest active version of a major, nil without any.

@@ -208,7 +208,8 @@ type eventType struct {
 	name     string
 	versions []*Version // newest first
 	canaries []*Version // of versions
-	// governed says that some version was ever more than a draft: from then on an event has to name one that holds.
+	// governed says that some version was ever active: from then on an event has to name one that holds. A canary alone
+	// changes nothing for those that name no version or another one.
 	governed bool
 }
 

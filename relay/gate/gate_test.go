@@ -256,6 +256,63 @@ func TestACanaryIsTriedInShadow(t *testing.T) {
 	}
 }
 
+// A canary is no schema yet: those who name another version, or none that is there, send as before.
+func TestACanaryAloneRefusesNobody(t *testing.T) {
+	w := newWorld(t)
+	w.schema("1.0.0", schema.Draft, amount)
+	w.schema("1.1.0", schema.Canary, amount)
+	w.follow()
+	for _, version := range []string{"0.9.0", "1.0.0", "1.1.0"} {
+		w.expect("with "+version, bet(version, "user-1", `{"amount":0}`), "")
+	}
+	lines := make([]string, 100)
+	for i := range lines {
+		lines[i] = bet("1.1.0", fmt.Sprint("user-", i), `{"amount":0}`)
+	}
+	w.judge(lines...)
+	if got := w.gates.Tallies()[0]; got.Shadow.Failed == 0 || got.Judged.Checked != 0 {
+		t.Errorf("it is not tried: %+v", got)
+	}
+	w.rules(rule.Set{UnknownTypes: rule.Refuse})
+	w.follow()
+	w.expect("where types without a schema are refused", bet("1.0.0", "u", `{"amount":0}`), "unknown_type")
+	w.expect("the canary there", bet("1.1.0", "u", `{"amount":0}`), "")
+	w.schema("1.1.0", schema.Active, amount)
+	w.follow()
+	w.expect("in force", bet("1.0.0", "u", `{"amount":1}`), "schema_version_draft")
+}
+
+// What a rollback can help is what another version would take: the one that judges then.
+func TestRefusalsThatARollbackWouldEnd(t *testing.T) {
+	const narrow = `{"properties":{"amount":{"minimum":1,"maximum":9}}}`
+	for name, c := range map[string]struct {
+		others map[string]schema.Status
+		want   uint64 // of a refusal that 1.0.0 shares, and one that it does not
+	}{
+		"to an active version":         {map[string]schema.Status{"1.0.0": schema.Active}, 1},
+		"to a deprecated one":          {map[string]schema.Status{"1.0.0": schema.Deprecated}, 1},
+		"to none":                      {map[string]schema.Status{"1.0.0": schema.Retired}, 2},
+		"to a newer one before others": {map[string]schema.Status{"1.0.0": schema.Active, "1.2.0": schema.Active}, 0},
+	} {
+		w := newWorld(t)
+		for version, status := range c.others {
+			text := amount
+			if version == "1.2.0" {
+				text = narrow
+			}
+			w.schema(version, status, text)
+		}
+		w.schema("1.1.0", schema.Active, narrow)
+		w.follow()
+		w.judge(bet("1.1.0", "u", `{"amount":0}`), bet("1.1.0", "u", `{"amount":10}`), bet("1.1.0", "u", `{"amount":5}`))
+		for _, got := range w.gates.Tallies() {
+			if got.Version.Minor == 1 && (got.Regressed != c.want || got.Judged.Failed != 2 || got.Judged.Checked != 3) {
+				t.Errorf("%s: %+v", name, got)
+			}
+		}
+	}
+}
+
 // Other ways of checking than the streaming one are as strict.
 func TestSchemasThatAreReadTwice(t *testing.T) {
 	w := newWorld(t)

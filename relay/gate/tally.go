@@ -16,6 +16,7 @@ type Tally struct {
 	Version         schema.Version
 	Hash            string // of the content
 	Judged          Count  // events that it judged: those that failed were refused
+	Regressed       uint64 // of those that failed while it was active: what would be taken were it rolled back
 	Shadow          Count  // events on which it was tried as a canary: none was refused for it
 }
 
@@ -40,6 +41,7 @@ type tally struct {
 	version         schema.Version
 	hash            string
 	judged, shadow  counter
+	regressed       atomic.Uint64
 }
 
 type counter struct {
@@ -72,7 +74,7 @@ func (g *Gates) Tallies() []Tally {
 	g.mu.Lock()
 	out := make([]Tally, 0, len(g.tallies))
 	for _, t := range g.tallies {
-		out = append(out, Tally{Tenant: t.tenant, Subject: t.subject, Version: t.version, Hash: t.hash, Judged: t.judged.count(), Shadow: t.shadow.count()})
+		out = append(out, Tally{Tenant: t.tenant, Subject: t.subject, Version: t.version, Hash: t.hash, Judged: t.judged.count(), Regressed: t.regressed.Load(), Shadow: t.shadow.count()})
 	}
 	g.mu.Unlock()
 	slices.SortFunc(out, func(a, b Tally) int {
@@ -117,6 +119,7 @@ func (p *Pass) count(v *Verdict, e *event.Event) {
 		}
 		if judged && failed {
 			v.Version.tally.judged.fault(v.Refusal.Violations)
+			v.Version.regress(e.Payload)
 		}
 	}
 	if v.Refusal != nil || v.named == nil {
@@ -131,6 +134,16 @@ func (p *Pass) count(v *Verdict, e *event.Event) {
 		if len(found) > 0 {
 			c.tally.shadow.fault(found)
 		}
+	}
+}
+
+// regress counts a payload that the version refused, if another one would take it were the version not in force.
+func (v *Version) regress(payload []byte) {
+	if v.Status != schema.Active {
+		return
+	}
+	if v.back == nil || v.back.unit.err == nil && len(v.back.Check(payload)) == 0 {
+		v.tally.regressed.Add(1)
 	}
 }
 

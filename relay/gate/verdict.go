@@ -69,11 +69,18 @@ func (p *Pass) decide(v *Verdict, eventType, version []byte) {
 		p.strange(v, string(eventType), string(version))
 		return
 	}
-	named := t.find(version)
-	if named == nil || !named.live() {
+	switch named := t.find(version); {
+	case named != nil && named.live():
+		p.judge(v, named)
+	case t.governed:
 		v.Refusal = p.refuseVersion(t, named, string(version))
-		return
+	default:
+		p.strange(v, string(eventType), string(version))
 	}
+}
+
+// judge finds who judges an event that names a version that holds.
+func (p *Pass) judge(v *Verdict, named *Version) {
 	v.named, v.Version = named, named.judge
 	if judge := v.Version; judge != nil && judge.unit.err != nil {
 		v.Refusal = &Refusal{Code: CodeUnusable, Pointer: "/schema_version", Later: true, Detail: judge.label + " does not compile at this relay, which may be older than the mesh"}

@@ -18,6 +18,7 @@ type Version struct {
 	notice      string   // of a deprecated one: what its producers are told
 	share       uint64   // of a canary: in percent of keys
 	judge       *Version // of events that name it: itself; of a canary the newest active one of its major, nil where there is none
+	back        *Version // of an active one: what judges its events after it was rolled back; nil where nothing does
 	unit        *unit    // of a live one
 	tally       *tally   // of a live one
 }

@@ -92,7 +92,8 @@ func NewRelay(ctx context.Context, c RelayConfig) (*Relay, error) {
 		r.shut()
 		return nil, err
 	}
-	r.reports = startReports(r.control, r.state, id, c.ID, c.Logger)
+	r.reports = &reporter{conn: r.control, state: r.state, sealer: id.Sealer, region: id.Region, id: c.ID, counts: r.Relay, log: c.Logger}
+	r.reports.start()
 	if err := r.watchCertificates(o.Registerer); err != nil {
 		return nil, errors.Join(err, r.Stop(ctx))
 	}

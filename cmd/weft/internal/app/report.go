@@ -11,29 +11,37 @@ import (
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
-	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/relay/gate"
+	"github.com/weft-mesh/weft/streams/schema"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
-// reporter tells the hubs of the region what the relay knows: at every change of the control state, so that who
-// rotates a key waits no longer than he must, and every few seconds.
+// counted is what a relay has counted of versions of schemas.
+type counted interface {
+	SchemaTallies() []gate.Tally
+	Began() time.Time
+}
+
+// reporter tells the hubs of the region what the relay knows, and what it has counted of versions on trial: at every
+// change of the control state, so that who rotates a key waits no longer than he must, and every few seconds.
 type reporter struct {
 	conn   *nats.Conn
 	state  *control.Log
 	sealer keyring.Sealer
 	region string
 	id     string
+	counts counted
 	log    *zap.Logger
-	cancel context.CancelFunc
+	cancel context.CancelFunc // of start
 	done   sync.WaitGroup
 }
 
-func startReports(conn *nats.Conn, state *control.Log, id *identity.Relay, relayID string, log *zap.Logger) *reporter {
+// start sends reports until stop.
+func (r *reporter) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &reporter{conn: conn, state: state, sealer: id.Sealer, region: id.Region, id: relayID, log: log, cancel: cancel}
+	r.cancel = cancel
 	r.done.Go(func() { r.run(ctx) })
-	return r
 }
 
 func (r *reporter) stop() {
@@ -66,9 +74,42 @@ func (r *reporter) report(ctx context.Context) error {
 	if rep.Masters, err = r.sealer.Masters(ctx); err != nil {
 		r.log.Warn("the master keys cannot be listed", zap.Error(err)) // the rest is told all the same
 	}
-	raw, err := json.Marshal(rep)
-	if err != nil {
-		return err
+	for rest := r.versions(); ; rest = rest[len(rep.Versions):] {
+		rep.Began, rep.Versions = r.counts.Began().UnixNano(), rest[:min(len(rest), accounts.MaxReported)]
+		raw, err := json.Marshal(rep)
+		if err != nil {
+			return err
+		}
+		if err := r.conn.Publish(subject.Relays(r.region), raw); err != nil || len(rep.Versions) == len(rest) {
+			return err
+		}
 	}
-	return r.conn.Publish(subject.Relays(r.region), raw)
+}
+
+// versions is what the relay has counted of those on trial.
+func (r *reporter) versions() []accounts.VersionReport {
+	on := map[string]*accounts.Schema{}
+	for _, s := range r.state.State().OnTrial() {
+		on[s.ID()] = s
+	}
+	var out []accounts.VersionReport
+	for _, t := range r.counts.SchemaTallies() {
+		s := on[accounts.SchemaID(t.Tenant, t.Subject, t.Version)]
+		if s == nil {
+			continue
+		}
+		v := accounts.VersionReport{Tenant: t.Tenant, Subject: t.Subject, Version: t.Version, Hash: t.Hash, Counts: accounts.Counts{
+			Shadow: accounts.Count{Checked: t.Shadow.Checked, Failed: t.Shadow.Failed},
+			Active: accounts.Count{Checked: t.Judged.Checked, Failed: t.Regressed},
+		}}
+		first := t.Shadow.First
+		if s.Status == schema.Active {
+			first = t.Judged.First
+		}
+		for _, f := range first {
+			v.Faults = append(v.Faults, accounts.TrialFault{Rule: f.Rule, Place: f.Schema})
+		}
+		out = append(out, v)
+	}
+	return out
 }
