@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/weft-mesh/weft/accounts"
+	"github.com/weft-mesh/weft/accounts/control"
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/hub"
 	"github.com/weft-mesh/weft/relay/client"
@@ -121,15 +122,20 @@ func (m *migration) step(region, version string, to schema.Status, trial *accoun
 	}
 }
 
-// is waits until a version stands at a status for the relays of both regions.
+// is waits until a version stands at a status for the hubs and relays of both regions.
 func (m *migration) is(version string, want schema.Status) {
 	m.t.Helper()
 	v, err := schema.ParseVersion(version)
 	must(m.t, err)
+	id := accounts.SchemaID("acme", "bet.placed", v)
 	for region, r := range m.relays {
 		streamtest.Eventually(m.t, 20*time.Second, func() (bool, string) {
-			s := r.state.State().Schemas[accounts.SchemaID("acme", "bet.placed", v)]
-			return s != nil && s.Status == want, fmt.Sprintf("the relay in %s knows %s as %+v; refused: %+v", region, version, s, m.refused())
+			for _, state := range []*control.State{r.state.State(), m.hubs[region].State()} {
+				if s := state.Schemas[id]; s == nil || s.Status != want {
+					return false, fmt.Sprintf("%s has %s as %+v; refused: %+v", region, version, s, m.refused())
+				}
+			}
+			return true, ""
 		})
 	}
 }
