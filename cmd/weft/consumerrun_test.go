@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-mesh/weft/accounts/signature"
 	"github.com/weft-mesh/weft/consumers/postgrestest"
@@ -128,6 +129,28 @@ func TestConsumerRun(t *testing.T) {
 	r.send(1, 600)
 	t.Run("webhook", r.testWebhook)
 	t.Run("postgres", r.testPostgres)
+	t.Run("files", r.testFiles)
+	t.Run("nats", r.testStream)
+}
+
+// runsThrough runs a consumer until its sink has said of every event that it delivered it, and has it leave.
+func (r *consumerRig) runsThrough(durable string) {
+	r.t.Helper()
+	p := r.run(durable)
+	p.awaitReady()
+	want := fmt.Sprintf("\nweft_sink_events_total{outcome=\"delivered\",sink=%q} %d\n", durable, r.events)
+	streamtest.Eventually(r.t, 30*time.Second, func() (bool, string) {
+		resp, err := http.Get("http://" + r.metrics + "/metrics") //nolint:noctx // bounded by Eventually
+		if err != nil {
+			return false, err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		text, err := io.ReadAll(resp.Body)
+		return strings.Contains(string(text), want), fmt.Sprintf("no %q: %v", want, err)
+	})
+	if err := p.terminate(); err != nil {
+		r.t.Errorf("the consumer did not leave cleanly: %v", err)
+	}
 }
 
 // Killed in the middle and started again, a consumer has posted every event in the end; stopped, it goes on behind the
@@ -163,20 +186,39 @@ func (r *consumerRig) testWebhook(t *testing.T) {
 func (r *consumerRig) testPostgres(t *testing.T) {
 	r.t = t
 	url := postgrestest.Database(t)
-	r.configure("warehouse", "  kind: postgres\n  postgres: {url_file: warehouse.url, schema: acme_events}", map[string]string{"warehouse.url": url + "\n"})
-	p := r.run("warehouse")
+	r.configure("postgres", "  kind: postgres\n  postgres: {url_file: postgres.url, schema: acme_events}", map[string]string{"postgres.url": url + "\n"})
+	r.runsThrough("postgres")
 	db, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close(context.Background()) }()
-	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
-		var rows, ids int
-		err := db.QueryRow(t.Context(), "SELECT count(*), count(DISTINCT event_id) FROM acme_events.event_log").Scan(&rows, &ids)
-		return rows == r.events && ids == r.events, fmt.Sprintf("%d rows of %d events, %d wanted: %v", rows, ids, r.events, err)
-	})
-	p.awaitReady()
-	if err := p.terminate(); err != nil {
-		t.Errorf("the consumer did not leave cleanly: %v", err)
+	var rows, ids int
+	if err := db.QueryRow(t.Context(), "SELECT count(*), count(DISTINCT event_id) FROM acme_events.event_log").Scan(&rows, &ids); err != nil || rows != r.events || ids != rows {
+		t.Errorf("%d rows of %d events, %d wanted: %v", rows, ids, r.events, err)
+	}
+}
+
+func (r *consumerRig) testFiles(t *testing.T) {
+	r.t = t
+	r.configure("files", "  kind: files\n  files: {dir: table, linger: 100ms}", map[string]string{})
+	r.runsThrough("files")
+	if written, err := filepath.Glob(filepath.Join(r.dir, "table", "dt=*", "hour=*", "*.parquet")); err != nil || len(written) == 0 {
+		t.Errorf("no files: %v", err)
+	}
+}
+
+func (r *consumerRig) testStream(t *testing.T) {
+	r.t = t
+	s := streamtest.Server(t)
+	_, js := s.Stream(jetstream.StreamConfig{Name: "COPY", Subjects: []string{"copy.>"}})
+	r.configure("nats", fmt.Sprintf("  kind: nats\n  nats: {urls: [%q], stream: COPY, prefix: copy}", s.URL()), map[string]string{})
+	r.runsThrough("nats")
+	copies, err := js.Stream(t.Context(), "COPY")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := copies.CachedInfo().State.Msgs; n != uint64(r.events) {
+		t.Errorf("%d copies of %d events", n, r.events)
 	}
 }

@@ -31,6 +31,8 @@ type sinkOpener func(ctx context.Context, c *config.Sink, log *zap.Logger, r pro
 // sinkOpeners are all kinds, by name.
 func sinkOpeners() map[string]sinkOpener {
 	return map[string]sinkOpener{
+		"files":    openFiles,
+		"nats":     openStream,
 		"postgres": openPostgres,
 		"webhook":  openWebhook,
 	}

@@ -54,6 +54,8 @@ type ConsumerListen struct {
 // Sink says where events go: Kind, and the settings of that kind.
 type Sink struct {
 	Kind     string   `mapstructure:"kind" flag:"sink" usage:"what events are written to"`
+	Files    Files    `mapstructure:"files"`
+	NATS     Stream   `mapstructure:"nats"`
 	Postgres Postgres `mapstructure:"postgres"`
 	Webhook  Webhook  `mapstructure:"webhook"`
 }
@@ -68,6 +70,8 @@ type SinkKind struct {
 // SinkKinds are all of them.
 func SinkKinds() []SinkKind {
 	return []SinkKind{
+		{"files", "writes them as Parquet files into a directory or a bucket, each exactly once", func(p *Problems, s *Sink) { p.files(&s.Files) }},
+		{"nats", "copies them to a stream of another NATS deployment or account", func(p *Problems, s *Sink) { p.stream(&s.NATS) }},
 		{"postgres", "keeps them in a PostgreSQL database, each exactly once", func(p *Problems, s *Sink) { p.postgres(&s.Postgres) }},
 		{"webhook", "posts them to an HTTP endpoint, signed as Standard Webhooks asks", func(p *Problems, s *Sink) { p.webhook(&s.Webhook) }},
 	}
@@ -99,7 +103,7 @@ func DefaultConsumer() Consumer {
 		From:    "all",
 		AckWait: o.AckWait,
 		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
-		Sink:    Sink{Postgres: defaultPostgres(), Webhook: defaultWebhook()},
+		Sink:    Sink{Files: defaultFiles(), NATS: defaultStream(), Postgres: defaultPostgres(), Webhook: defaultWebhook()},
 		Listen:  ConsumerListen{Metrics: "127.0.0.1:8492"},
 		Log:     Log{Level: "info", Format: "auto"},
 	}

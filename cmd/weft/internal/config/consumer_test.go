@@ -80,7 +80,8 @@ func uncommented(text []byte) []byte {
 // placeholder says whether a setting has no default that an example could show.
 func placeholder(key string) bool {
 	switch key {
-	case "tenant", "region", "nats.urls", "nats.creds", "nats.ca", "sink.webhook.token_file", "sink.webhook.ca_file":
+	case "tenant", "region", "nats.urls", "nats.creds", "nats.ca", "sink.webhook.token_file", "sink.webhook.ca_file",
+		"sink.nats.creds", "sink.nats.ca", "sink.nats.domain", "sink.nats.prefix":
 		return true
 	}
 	return false
@@ -125,21 +126,42 @@ func TestConsumerProblems(t *testing.T) {
 	}
 }
 
-func TestPostgresProblems(t *testing.T) {
-	for settings, want := range map[string]string{
-		"schema: s":                                  "sink.postgres.url_file: is required",
-		"url_file: u":                                "sink.postgres.schema: is required",
-		"horizon: 1m, url_file: u, schema: s":        "sink.postgres.horizon: 1m0s is not between",
-		"retention: 1h, url_file: u, schema: s":      "sink.postgres.retention: 1h0m0s is not between",
-		"batch: 0, url_file: u, schema: s":           "sink.postgres.batch: 0 is not between",
-		"linger: -1s, url_file: u, schema: s":        "sink.postgres.linger: -1s is not between",
-		"workers: 65, url_file: u, schema: s":        "sink.postgres.workers: 65 is not between",
-		"timeout: 1ms, url_file: u, schema: s":       "sink.postgres.timeout: 1ms is not between",
-		"url: 'postgres://u:t0k3n@h/d', schema: 's'": "sink.postgres.url: unknown key, did you mean",
+func TestSinkProblems(t *testing.T) {
+	for _, c := range []struct{ kind, settings, want string }{
+		{"postgres", "schema: s", "sink.postgres.url_file: is required"},
+		{"postgres", "url_file: u", "sink.postgres.schema: is required"},
+		{"postgres", "horizon: 1m", "sink.postgres.horizon: 1m0s is not between"},
+		{"postgres", "retention: 1h", "sink.postgres.retention: 1h0m0s is not between"},
+		{"postgres", "batch: 0", "sink.postgres.batch: 0 is not between"},
+		{"postgres", "linger: -1s", "sink.postgres.linger: -1s is not between"},
+		{"postgres", "workers: 65", "sink.postgres.workers: 65 is not between"},
+		{"postgres", "timeout: 1ms", "sink.postgres.timeout: 1ms is not between"},
+		{"postgres", "url: 'postgres://u:t0k3n@h/d'", "sink.postgres.url: unknown key, did you mean"},
+		{"files", "raw: true", "sink.files.dir: is one of two"},
+		{"files", "dir: d, s3: {bucket: b}", "sink.files.dir: is one of two"},
+		{"files", "s3: {bucket: b, endpoint: 'https://h'}", `sink.files.s3.endpoint: "https://h" is not host`},
+		{"files", "s3: {bucket: b, prefix: /a}", `sink.files.s3.prefix: "/a" begins or ends`},
+		{"files", "s3: {bucket: b, access_key: a}", "sink.files.s3.access_key: and sink.files.s3.secret_key_file need each other"},
+		{"files", "s3: {bucket: b, secret_key: t0k3n}", "sink.files.s3.secret_key: unknown key, did you mean"},
+		{"files", "dir: d, batch: 10001", "sink.files.batch: 10001 is not between"},
+		{"files", "dir: d, linger: 2h", "sink.files.linger: 2h0m0s is not between"},
+		{"files", "dir: d, file_bytes: 1KiB", "sink.files.file_bytes: 1KiB is not between"},
+		{"files", "dir: d, remember: 10", "sink.files.remember: 10 is not between 5000"},
+		{"files", "dir: d, horizon: 1s", "sink.files.horizon: 1s is not between"},
+		{"files", "dir: d, timeout: 0s", "sink.files.timeout: 0s is not between"},
+		{"nats", "stream: s", "sink.nats.urls: is empty"},
+		{"nats", "urls: ['nats://u:t0k3n@h:1']", "sink.nats.urls[0]: is not tls://host:port"},
+		{"nats", "urls: ['h:1']", "sink.nats.urls[0]: is not tls://host:port"},
+		{"nats", "urls: ['tls://h:1']", "sink.nats.stream: is required"},
+		{"nats", "batch: 0", "sink.nats.batch: 0 is not between"},
+		{"nats", "linger: -1s", "sink.nats.linger: -1s is not between"},
+		{"nats", "remember: 1", "sink.nats.remember: 1 is not between 512"},
+		{"nats", "timeout: 0s", "sink.nats.timeout: 0s is not between"},
 	} {
-		_, err := LoadConsumer(write(t, "durable: d\nsink: {kind: postgres, postgres: {"+settings+"}}\n"), nil)
-		if _, ok := errors.AsType[Problems](err); !ok || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "t0k3n") {
-			t.Errorf("%s: %v, want %q", settings, err, want)
+		text := fmt.Sprintf("durable: d\nsink: {kind: %[1]s, %[1]s: {%[2]s}}\n", c.kind, c.settings)
+		_, err := LoadConsumer(write(t, text), nil)
+		if _, ok := errors.AsType[Problems](err); !ok || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "t0k3n") {
+			t.Errorf("%s of %s: %v, want %q", c.settings, c.kind, err, c.want)
 		}
 	}
 }
