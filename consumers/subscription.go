@@ -215,6 +215,3 @@ func checkCredentials(file string) error {
 	key.Wipe()
 	return nil
 }
-
-// Connected says whether there is a connection to the server at this moment.
-func (s *Subscription) Connected() bool { return s.nc.IsConnected() }

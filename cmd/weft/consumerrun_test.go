@@ -131,6 +131,38 @@ func TestConsumerRun(t *testing.T) {
 	t.Run("postgres", r.testPostgres)
 	t.Run("files", r.testFiles)
 	t.Run("nats", r.testStream)
+	t.Run("down", r.testEndpointDown)
+}
+
+// ask is what the consumer answers to a path.
+func (r *consumerRig) ask(path string) string {
+	resp, err := http.Get("http://" + r.metrics + path) //nolint:noctx // the consumer is on this machine
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// An endpoint that is down is told by readiness, and holds up no stop.
+func (r *consumerRig) testEndpointDown(t *testing.T) {
+	r.t = t
+	r.configure("down", `  kind: webhook
+  webhook: {url: "http://127.0.0.1:9/", secret_file: crm.secret, state_file: down.gone.json, allow: [127.0.0.1]}
+breaker: {failures: 2, first: 1h, most: 1h}`, map[string]string{})
+	p := r.run("down")
+	streamtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		said := r.ask("/readyz")
+		return strings.Contains(said, "the sink fails since"), said
+	})
+	begin := time.Now()
+	if err := p.terminate(); err != nil || time.Since(begin) > 10*time.Second {
+		t.Errorf("the consumer left after %s: %v", time.Since(begin), err)
+	}
 }
 
 // runsThrough runs a consumer until its sink has said of every event that it delivered it, and has it leave.
@@ -140,13 +172,7 @@ func (r *consumerRig) runsThrough(durable string) {
 	p.awaitReady()
 	want := fmt.Sprintf("\nweft_sink_events_total{outcome=\"delivered\",sink=%q} %d\n", durable, r.events)
 	streamtest.Eventually(r.t, 30*time.Second, func() (bool, string) {
-		resp, err := http.Get("http://" + r.metrics + "/metrics") //nolint:noctx // bounded by Eventually
-		if err != nil {
-			return false, err.Error()
-		}
-		defer func() { _ = resp.Body.Close() }()
-		text, err := io.ReadAll(resp.Body)
-		return strings.Contains(string(text), want), fmt.Sprintf("no %q: %v", want, err)
+		return strings.Contains(r.ask("/metrics"), want), fmt.Sprintf("no %q", want)
 	})
 	if err := p.terminate(); err != nil {
 		r.t.Errorf("the consumer did not leave cleanly: %v", err)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +97,8 @@ func consumerOptions(c *config.Consumer, log *zap.Logger, r prometheus.Registere
 	o := consumers.Options{
 		URLs: nats.URLs, CredsFile: nats.Creds, Name: "weft-consumer-" + c.Sink.Kind, Durable: c.Durable, Topics: c.Topics, From: from,
 		AckWait: c.AckWait, Retry: retry.Policy{First: c.Retry.First, Most: c.Retry.Most, Attempts: c.Retry.Attempts},
-		Logger: log, Registerer: r,
+		Breaker: consumers.Breaker{Failures: c.Breaker.Failures, First: c.Breaker.First, Most: c.Breaker.Most, OptionalAfter: c.Breaker.OptionalAfter},
+		Logger:  log, Registerer: r,
 	}
 	if nats.CA != "" {
 		o.TLS, err = pki.ClientTLS("", "", nats.CA)
@@ -130,8 +132,14 @@ func localAccount(c *config.Consumer) (config.ConsumerNATS, error) {
 
 // consumerReady is nil while events are read and written, as far as is known.
 func consumerReady(sub *consumers.Subscription, sink consumerSink) error {
-	if !sub.Connected() {
+	st := sub.State()
+	switch {
+	case !st.Connected && st.Connection != nil:
+		return fmt.Errorf("not connected to the region: %w", st.Connection)
+	case !st.Connected:
 		return errors.New("not connected to the region")
+	case st.Breaker != consumers.BreakerClosed:
+		return fmt.Errorf("the sink fails since %s, the next try is at %s: see the log", st.Since.UTC().Format(time.RFC3339), st.Until.UTC().Format(time.RFC3339))
 	}
 	if s, ok := sink.(interface{ Ready() error }); ok {
 		return s.Ready()

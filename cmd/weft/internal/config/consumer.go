@@ -18,18 +18,19 @@ import (
 
 // Consumer is the configuration of one process of `weft consumer run`.
 type Consumer struct {
-	Data    string         `mapstructure:"data" usage:"data directory of a mesh on this machine, whose mesh.json tells what nats leaves open"`
-	Tenant  string         `mapstructure:"tenant" usage:"tenant within mesh.json (default: its first)"`
-	Region  string         `mapstructure:"region" usage:"region within mesh.json (default: its first)"`
-	NATS    ConsumerNATS   `mapstructure:"nats"`
-	Durable string         `mapstructure:"durable" usage:"name of the durable subscription, which holds the position"`
-	Topics  []string       `mapstructure:"topics" flag:"topic" usage:"topics to read (default: all)"`
-	From    From           `mapstructure:"from" usage:"where a new durable starts: all, new, an RFC 3339 time, a duration ago (15m, 7d) or seq:N"`
-	AckWait time.Duration  `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; counts when the durable is created"`
-	Retry   ConsumerRetry  `mapstructure:"retry"`
-	Sink    Sink           `mapstructure:"sink"`
-	Listen  ConsumerListen `mapstructure:"listen"`
-	Log     Log            `mapstructure:"log"`
+	Data    string          `mapstructure:"data" usage:"data directory of a mesh on this machine, whose mesh.json tells what nats leaves open"`
+	Tenant  string          `mapstructure:"tenant" usage:"tenant within mesh.json (default: its first)"`
+	Region  string          `mapstructure:"region" usage:"region within mesh.json (default: its first)"`
+	NATS    ConsumerNATS    `mapstructure:"nats"`
+	Durable string          `mapstructure:"durable" usage:"name of the durable subscription, which holds the position"`
+	Topics  []string        `mapstructure:"topics" flag:"topic" usage:"topics to read (default: all)"`
+	From    From            `mapstructure:"from" usage:"where a new durable starts: all, new, an RFC 3339 time, a duration ago (15m, 7d) or seq:N"`
+	AckWait time.Duration   `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; counts when the durable is created"`
+	Retry   ConsumerRetry   `mapstructure:"retry"`
+	Breaker ConsumerBreaker `mapstructure:"breaker"`
+	Sink    Sink            `mapstructure:"sink"`
+	Listen  ConsumerListen  `mapstructure:"listen"`
+	Log     Log             `mapstructure:"log"`
 }
 
 // ConsumerNATS is the tenant's account in one region.
@@ -44,6 +45,14 @@ type ConsumerRetry struct {
 	First    time.Duration `mapstructure:"first" usage:"bound of the wait after the first failure; each further one doubles it"`
 	Most     time.Duration `mapstructure:"most" usage:"largest such bound"`
 	Attempts int           `mapstructure:"attempts" usage:"failures after which an event goes to the tenant's DLQ, outages not counted; negative: never"`
+}
+
+// ConsumerBreaker is when writing pauses altogether.
+type ConsumerBreaker struct {
+	Failures      int           `mapstructure:"failures" usage:"failures one after the other at which all writing pauses; negative: never"`
+	First         time.Duration `mapstructure:"first" usage:"first pause; each further one is twice as long"`
+	Most          time.Duration `mapstructure:"most" usage:"longest pause"`
+	OptionalAfter time.Duration `mapstructure:"optional_after" usage:"age beyond which events of optional topics are dropped after such a pause; negative: never"`
 }
 
 // ConsumerListen is where a consumer listens, as host:port.
@@ -103,6 +112,7 @@ func DefaultConsumer() Consumer {
 		From:    "all",
 		AckWait: o.AckWait,
 		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
+		Breaker: ConsumerBreaker{Failures: o.Breaker.Failures, First: o.Breaker.First, Most: o.Breaker.Most, OptionalAfter: o.Breaker.OptionalAfter},
 		Sink:    Sink{Files: defaultFiles(), NATS: defaultStream(), Postgres: defaultPostgres(), Webhook: defaultWebhook()},
 		Listen:  ConsumerListen{Metrics: "127.0.0.1:8492"},
 		Log:     Log{Level: "info", Format: "auto"},
@@ -150,6 +160,8 @@ func (c *Consumer) problems() Problems {
 	p.between("ack_wait", c.AckWait, time.Second, time.Hour)
 	p.between("retry.first", c.Retry.First, time.Millisecond, time.Hour)
 	p.between("retry.most", c.Retry.Most, c.Retry.First, 24*time.Hour)
+	p.between("breaker.first", c.Breaker.First, time.Millisecond, time.Hour)
+	p.between("breaker.most", c.Breaker.Most, c.Breaker.First, 24*time.Hour)
 	p.endpoints("nats.urls", c.NATS.URLs)
 	if len(c.NATS.URLs) > 0 && c.NATS.Creds == "" {
 		p.addf("nats.creds", "is required with nats.urls, because mesh.json is not read then")

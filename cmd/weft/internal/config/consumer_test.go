@@ -112,6 +112,8 @@ func TestConsumerProblems(t *testing.T) {
 		"address":         {"durable: crm", "durable: crm\nnats: {urls: ['a:1'], creds: c}", `nats.urls[0]: "a:1" is not tls://host:port`},
 		"ack wait":        {"durable: crm", "durable: crm\nack_wait: 1ms", "ack_wait: 1ms is not between"},
 		"retry":           {"durable: crm", "durable: crm\nretry: {first: 2s, most: 1s}", "retry.most: 1s is not between"},
+		"breaker":         {"durable: crm", "durable: crm\nbreaker: {first: 2s, most: 1s}", "breaker.most: 1s is not between"},
+		"pause":           {"durable: crm", "durable: crm\nbreaker: {first: 0s}", "breaker.first: 0s is not between"},
 		"metrics":         {"durable: crm", "durable: crm\nlisten: {metrics: x}", `listen.metrics: "x" is not host:port`},
 	} {
 		t.Run(name, func(t *testing.T) {
