@@ -38,6 +38,7 @@ func newAdminServer(h *Hub, tlsc *tls.Config) *adminServer {
 	a.schemaRoutes(mux)
 	a.flagRoutes(mux)
 	a.ruleRoutes(mux)
+	a.mappingRoutes(mux)
 	mux.Handle("GET /v1/status", a.handle("hub.status", a.status))
 	a.certificateRoutes(mux)
 	a.server = &http.Server{

@@ -47,13 +47,15 @@ type SchemaView struct {
 // SchemaReport is what became of a registration, or with DryRun what would.
 type SchemaReport struct {
 	SchemaView
-	DryRun   bool             `json:"dry_run"`
-	Existed  bool             `json:"existed"` // it was registered already, with the same content: nothing was done
-	Mode     compat.Level     `json:"mode"`
-	Enforced bool             `json:"enforced"`       // the tenant's rules refuse what has findings
-	Against  []string         `json:"against"`        // live versions that it may be compared with, oldest first
-	Findings []compat.Finding `json:"findings"`       // none: it is compatible
-	Slow     string           `json:"slow,omitempty"` // a keyword for which each payload is read a second time
+	DryRun   bool              `json:"dry_run"`
+	Existed  bool              `json:"existed"` // it was registered already, with the same content: nothing was done
+	Mode     compat.Level      `json:"mode"`
+	Enforced bool              `json:"enforced"`          // the tenant's rules refuse what has findings
+	Against  []string          `json:"against"`           // live versions that it may be compared with, oldest first
+	Findings []compat.Finding  `json:"findings"`          // none: it is compatible
+	Slow     string            `json:"slow,omitempty"`    // a keyword for which each payload is read a second time
+	Mapping  *MappingView      `json:"mapping,omitempty"` // that carries payloads between this major version and the other one that lives
+	Samples  []registry.Sample `json:"samples,omitempty"` // what that mapping makes of its samples
 }
 
 // SchemaStepSpec asks for a step of a version's life.
@@ -152,6 +154,9 @@ func (h *Hub) RegisterSchema(ctx context.Context, tenant string, spec SchemaSpec
 			Step(accounts.SchemaStep{Status: schema.Draft, By: by, At: h.opts.Now().UTC().Truncate(time.Second), Why: spec.Why})
 	}
 	r := &SchemaReport{SchemaView: viewSchema(s), DryRun: dryRun, Existed: verdict.Known != nil, Mode: mode.Level, Enforced: rules.Enforced(), Against: verdict.Against, Findings: verdict.Findings, Slow: verdict.Slow}
+	if err := h.mapped(r, s, dryRun); err != nil {
+		return nil, err
+	}
 	if dryRun || r.Existed {
 		return r, nil
 	}
@@ -159,6 +164,25 @@ func (h *Hub) RegisterSchema(ctx context.Context, tenant string, spec SchemaSpec
 		return nil, err
 	}
 	return r, h.state.Put(ctx, control.KindSchema, s.ID(), s, by)
+}
+
+// mapped adds to a report what is mapped to the version, and refuses one that lives beside another major version
+// without a mapping that works.
+func (h *Hub) mapped(r *SchemaReport, s *accounts.Schema, dryRun bool) error {
+	if r.Existed {
+		return nil
+	}
+	have := h.State().TenantSchemas(s.Tenant, s.Subject)
+	m, err := registry.Beside(have, h.State().TenantMappings(s.Tenant, s.Subject), s.Document(), registry.NotRetired)
+	if m == nil || err != nil {
+		return err
+	}
+	view := viewMapping(m)
+	r.Mapping = &view
+	if _, r.Samples, err = tryMapping(append(have, s), m); err != nil || dryRun {
+		return err
+	}
+	return unmapped(m, r.Samples)
 }
 
 // StepSchema puts a version where it is to stand next, in any region. With dryRun nothing happens, and incompatibility
@@ -197,6 +221,9 @@ func (h *Hub) step(ctx context.Context, s *accounts.Schema, step accounts.Schema
 	rules := h.State().RulesOf(s.Tenant)
 	found, err := registry.Step(all, s, step.Status, rules.Mode())
 	if err != nil {
+		return nil, err
+	}
+	if err := h.mayRise(all, s, step.Status); err != nil {
 		return nil, err
 	}
 	next := s.Step(step)

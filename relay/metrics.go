@@ -22,6 +22,7 @@ type metrics struct {
 	conflicts  *prometheus.CounterVec
 	keyErrors  *prometheus.CounterVec
 	replays    *prometheus.CounterVec
+	copies     *prometheus.CounterVec
 	publish    prometheus.Histogram
 }
 
@@ -43,11 +44,12 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool, g *guard.Guard, toke
 		conflicts: counter("event_id_conflicts_total", "Events refused because their id is taken by other content.", "tenant"),
 		keyErrors: counter("key_errors_total", "Requests refused because of key, signature, time or identity.", "code"),
 		replays:   counter("replays_total", "Requests refused because they are copies of earlier ones.", "tenant"),
+		copies:    counter("copies_total", "Copies of events in another major version of their schema, by what became of them.", "tenant", "result"),
 		publish: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "publish_seconds",
 			Help: "Time from a request's first publish to its last acknowledgement.", Buckets: latency}),
 	}
 	all := []prometheus.Collector{
-		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.replays, m.publish,
+		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.replays, m.copies, m.publish,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "events_in_flight",
 			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
@@ -103,6 +105,11 @@ func (m *metrics) Events(tenant, status, code string, n int) {
 
 // Replayed counts a copy.
 func (m *metrics) Replayed(tenant string) { m.replays.WithLabelValues(tenant).Inc() }
+
+// Copies counts what became of copies.
+func (m *metrics) Copies(tenant, result string, n int) {
+	m.copies.WithLabelValues(tenant, result).Add(float64(n))
+}
 
 // Published observes the time of one publish.
 func (m *metrics) Published(took time.Duration) { m.publish.Observe(took.Seconds()) }

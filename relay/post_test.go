@@ -55,6 +55,7 @@ type answer struct {
 	}
 	ErrorsCapped bool `json:"errors_capped"`
 	DeadLettered int  `json:"dead_lettered"`
+	Derived      any  // an id, or of a batch how many
 	Pointer      string
 	Warnings     []struct {
 		Events               int
@@ -65,6 +66,7 @@ type answer struct {
 	Results                       []struct {
 		Index                                              int
 		EventID                                            string `json:"event_id"`
+		Derived                                            string
 		Status, Code, Detail, Pointer, Region, Stream, Ack string
 		Seq                                                uint64
 		Errors                                             []struct{ Pointer, Code, Rule, Expected, Schema string }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -98,6 +99,8 @@ func (c *fakeControl) change(f func(*control.State)) {
 	for k, v := range c.state.Rules {
 		next.Rules[k] = v
 	}
+	maps.Copy(next.Flags, c.state.Flags)
+	maps.Copy(next.Mappings, c.state.Mappings)
 	f(next)
 	c.state = next
 	close(c.changed)

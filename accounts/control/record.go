@@ -24,10 +24,11 @@ const (
 	KindStatus Kind = "status" // id: tenant.region
 	// KindCertificate has the id that Certificate.ID says.
 	KindCertificate Kind = "certificate"
-	KindSchema      Kind = "schema" // id: tenant.subject.version
-	KindFlag        Kind = "flag"   // id: tenant.name
-	KindRules       Kind = "rules"  // id: tenant name
-	KindTrial       Kind = "trial"  // id: tenant.subject.version.region
+	KindSchema      Kind = "schema"  // id: tenant.subject.version
+	KindFlag        Kind = "flag"    // id: tenant.name
+	KindRules       Kind = "rules"   // id: tenant name
+	KindTrial       Kind = "trial"   // id: tenant.subject.version.region
+	KindMapping     Kind = "mapping" // id: tenant.subject.low-high
 )
 
 // Record is one write to the control log. Body is the whole new value, never a difference, so a log
@@ -94,6 +95,8 @@ func (s *State) merge(r *Record) (Verdict, error) {
 		s.Rules[r.ID] = v
 	case *accounts.Trial:
 		s.Trials[r.ID] = v
+	case *accounts.Mapping:
+		s.Mappings[r.ID] = v
 	}
 	return Won, nil
 }
@@ -167,6 +170,9 @@ func decode(r *Record) (any, error) {
 	case KindTrial:
 		t := new(accounts.Trial)
 		v, name = t, t.ID
+	case KindMapping:
+		t := new(accounts.Mapping)
+		v, name = t, func() string { return t.ID() }
 	case KindFlag:
 		f := new(flag.Flag)
 		v, name = f, func() string { return flag.ID(f.Tenant, f.Name) }

@@ -27,7 +27,7 @@ func record(t interface{ Fatal(...any) }, kind Kind, id, origin string, clock Cl
 func anyRecord(t *rapid.T) *Record {
 	origin := rapid.SampledFrom([]string{"eu_1", "us_1"}).Draw(t, "origin")
 	clock := Clock{Wall: rapid.Int64Range(1, 3).Draw(t, "wall"), Counter: rapid.Uint32Range(0, 1).Draw(t, "n")}
-	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0:
 		state := rapid.SampledFrom([]accounts.TenantState{accounts.Active, accounts.Removed}).Draw(t, "state")
 		disk := rapid.Int64Range(1, 3).Draw(t, "disk")
@@ -52,6 +52,8 @@ func anyRecord(t *rapid.T) *Record {
 	case 7:
 		trial := accounts.Trial{Tenant: "acme", Subject: "bet.placed", Version: schema.Version{Major: 1}, Region: "eu", Faults: []accounts.TrialFault{{Rule: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "rule")}}}
 		return record(t, KindTrial, trial.ID(), origin, clock, trial)
+	case 8:
+		return record(t, KindMapping, "acme.bet.placed.1-2", origin, clock, accounts.Mapping{Tenant: "acme", Subject: "bet.placed", Low: 1, High: 2, By: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "by")})
 	default:
 		return record(t, KindRoutes, "acme", origin, clock, accounts.Routes{Tenant: "acme", Default: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "default")})
 	}

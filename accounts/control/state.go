@@ -1,4 +1,4 @@
-// Package control is weft's control state: tenants, keys, certificates, schemas, flags, routes and regions as records in the CONTROL
+// Package control is weft's control state: tenants, keys, certificates, schemas, mappings, flags, routes and regions as records in the CONTROL
 // stream, written in any region, replicated like events, and folded into memory by every process.
 //
 // Hubs write and read it, relays read it. A Log follows the stream of its own region and publishes
@@ -27,10 +27,11 @@ type State struct {
 	Status  map[string]*accounts.TenantStatus // by "tenant/region"
 	// Certificates are the tenants' client certificates by Certificate.ID, for keepCertificates after they ran out.
 	Certificates map[string]*accounts.Certificate
-	Schemas      map[string]*accounts.Schema // by accounts.SchemaID, of removed tenants too
-	Flags        map[string]*flag.Flag       // by flag.ID
-	Rules        map[string]*accounts.Rules  // by tenant
-	Trials       map[string]*accounts.Trial  // by accounts.TrialID, those that have ended too
+	Schemas      map[string]*accounts.Schema  // by accounts.SchemaID, of removed tenants too
+	Flags        map[string]*flag.Flag        // by flag.ID
+	Rules        map[string]*accounts.Rules   // by tenant
+	Trials       map[string]*accounts.Trial   // by accounts.TrialID, those that have ended too
+	Mappings     map[string]*accounts.Mapping // by accounts.MappingID, those that are gone included
 
 	clocks map[string]stamp // what won, by "kind/id": needed to merge the next record
 }
@@ -49,6 +50,7 @@ func NewState() *State {
 		Flags:        map[string]*flag.Flag{},
 		Rules:        map[string]*accounts.Rules{},
 		Trials:       map[string]*accounts.Trial{},
+		Mappings:     map[string]*accounts.Mapping{},
 
 		clocks: map[string]stamp{},
 	}
@@ -60,7 +62,7 @@ func (s *State) clone() *State {
 		Tenants: maps.Clone(s.Tenants), Keys: maps.Clone(s.Keys), Routes: maps.Clone(s.Routes),
 		Regions: maps.Clone(s.Regions), Status: maps.Clone(s.Status), Certificates: maps.Clone(s.Certificates),
 		Schemas: maps.Clone(s.Schemas), Flags: maps.Clone(s.Flags), Rules: maps.Clone(s.Rules), Trials: maps.Clone(s.Trials),
-		clocks: maps.Clone(s.clocks),
+		Mappings: maps.Clone(s.Mappings), clocks: maps.Clone(s.clocks),
 	}
 }
 
@@ -200,6 +202,20 @@ func (s *State) TenantFlags(tenant string) []*flag.Flag {
 	return out
 }
 
+// TenantMappings lists mappings by tenant, subject and versions; with "" of all tenants, or of all subjects.
+func (s *State) TenantMappings(tenant, subject string) []*accounts.Mapping {
+	out := []*accounts.Mapping{}
+	for _, m := range s.Mappings {
+		if (tenant == "" || m.Tenant == tenant) && m.There() && (subject == "" || m.Subject == subject) {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b *accounts.Mapping) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Low, b.Low), cmp.Compare(a.High, b.High))
+	})
+	return out
+}
+
 // keepCertificates is how long a certificate that ran out stays in the state: it is refused for its age then.
 const keepCertificates = 7 * 24 * time.Hour
 
@@ -253,6 +269,8 @@ func (s *State) WrittenBy(region string, before int) []Written {
 			w.Value = s.Flags[id]
 		case KindTrial:
 			w.Value = s.Trials[id]
+		case KindMapping:
+			w.Value = s.Mappings[id]
 		}
 		out = append(out, w)
 	}

@@ -115,7 +115,7 @@ func Consumer(durables, topics []string) Permissions {
 		}
 		p.Publish = append(p.Publish, api("CONSUMER.INFO."+s+"."+d, "CONSUMER.MSG.NEXT."+s+"."+d)...)
 		for _, t := range topics {
-			if subject.ValidTopic(t) {
+			if subject.ValidTopic(t) || subject.ValidDerivedTopic(t) {
 				p.Publish = append(p.Publish, api("CONSUMER.CREATE."+s+"."+d+"."+subject.Topic(t))...)
 			}
 		}

@@ -149,15 +149,10 @@ func room(have, same []*accounts.Schema, d *schema.Document) error {
 	return nil
 }
 
-// inOrder refuses versions out of order, and another major version: that is a contract of its own, whose events have
-// to be there under both while both live, and nothing here makes them be.
+// inOrder refuses versions of a major version that are out of order.
 func inOrder(same []*accounts.Schema, d *schema.Document) error {
 	for _, one := range slices.Backward(same) {
-		switch {
-		case d.Version.NewMajor(one.Version) && one.Status != schema.Retired:
-			return fault.New("schema.register", fault.Conflict, "schema_major",
-				"%s lives as %s, and %s would be another contract under one name: go on as %s, or register another event type", d.Subject, one.Version, d.Version, following(same, one.Version))
-		case !d.Version.NewMajor(one.Version) && d.Version.Compare(one.Version) < 0:
+		if !d.Version.NewMajor(one.Version) && d.Version.Compare(one.Version) < 0 {
 			return fault.New("schema.register", fault.Conflict, "schema_order",
 				"%s has %s already, and versions are registered in order: register it as %s", d.Subject, one.Version, following(same, d.Version))
 		}

@@ -125,7 +125,7 @@ func (o *dlqOptions) filtered() bool {
 func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.JetStream) error) error {
 	switch {
 	case o.cause != "" && !isClass(o.cause):
-		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic, unknown_type and requeued", o.cause)
+		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic, unknown_type, derivation and requeued", o.cause)
 	case o.consumer != "" && !grant.ValidID(o.consumer):
 		return usageErrorf("--consumer %q is no durable's name", o.consumer)
 	}
@@ -150,7 +150,7 @@ func isClass(s string) bool {
 			return true
 		}
 	}
-	return s == deadletter.UnknownType
+	return s == deadletter.UnknownType || s == deadletter.Derivation
 }
 
 // sequences reads the places of dead letters.

@@ -26,7 +26,7 @@ any of them. Any region takes these commands, and all regions know the result wi
 What is compatible, and what to do when something is not: deploy/docs/schemas.md.`,
 	}
 	a.register(cmd)
-	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRollback(&a), newSchemaRetire(&a), newSchemaRules(&a))
+	cmd.AddCommand(newSchemaRegister(&a), newSchemaCheck(&a), newSchemaDiff(&a), newSchemaList(&a), newSchemaShow(&a), newSchemaPromote(&a), newSchemaRollback(&a), newSchemaRetire(&a), newSchemaRules(&a), newSchemaMap(&a))
 	return cmd
 }
 
@@ -94,7 +94,7 @@ exit code is 3.`,
 		if err := c.Do(cmd.Context(), "POST", schemasPath(args[0])+"?dry_run=true", spec, &r); err != nil {
 			return err
 		}
-		if len(r.Findings) == 0 || !r.Enforced {
+		if (len(r.Findings) == 0 || !r.Enforced) && problemsOf(r.Samples) == 0 {
 			r = hub.SchemaReport{}
 			if err := c.Do(cmd.Context(), "POST", schemasPath(args[0]), spec, &r); err != nil {
 				return err

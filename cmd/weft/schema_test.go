@@ -75,6 +75,22 @@ func TestMembersOutOfOrderAreNoDifference(t *testing.T) {
 	}
 }
 
+// verbs runs weft on the mesh in dir, and checks its exit code and what it says.
+func verbs(t *testing.T, dir string) func(code int, args string, says ...string) {
+	return func(code int, args string, says ...string) {
+		t.Helper()
+		got, out, errs := weft(t, dir, append(strings.Fields(args), "--data", "mesh")...)
+		if got != code {
+			t.Errorf("weft %s: exit code %d\n%s%s", args, got, out, errs)
+		}
+		for _, want := range says {
+			if !strings.Contains(out+errs, want) {
+				t.Errorf("weft %s does not say %q:\n%s%s", args, want, out, errs)
+			}
+		}
+	}
+}
+
 // A mesh is told schemas as its user tells it.
 func TestSchemaVerbs(t *testing.T) {
 	dir := t.TempDir()
@@ -92,18 +108,7 @@ message Done { string country = 1; }`,
 			t.Fatal(err)
 		}
 	}
-	step := func(code int, args string, says ...string) {
-		t.Helper()
-		got, out, errs := weft(t, dir, append(strings.Fields(args), "--data", "mesh")...)
-		if got != code {
-			t.Errorf("weft %s: exit code %d\n%s%s", args, got, out, errs)
-		}
-		for _, want := range says {
-			if !strings.Contains(out+errs, want) {
-				t.Errorf("weft %s does not say %q:\n%s%s", args, want, out, errs)
-			}
-		}
-	}
+	step := verbs(t, dir)
 	step(0, "schema check acme bet.placed 1.0.0 v1.json", "may be registered", "Nothing was done")
 	step(0, "schema ls acme -o json", "[]")
 	step(0, "schema register acme bet.placed 1.0.0 v1.json --why first", "registered bet.placed 1.0.0 as draft")

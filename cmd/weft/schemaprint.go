@@ -25,13 +25,17 @@ func printSchemaReport(w io.Writer, format string, r *hub.SchemaReport) error {
 		err = problemsFoundf("%s %s may not follow %s in mode %s: %s; nothing was registered",
 			r.Subject, r.Version, strings.Join(r.Against, ", "), r.Mode, counted(len(r.Findings), "finding"))
 	}
+	if n := problemsOf(r.Samples); err == nil && n > 0 {
+		err = problemsFoundf("%s %s may not live beside another major version: what is mapped to it or from it shows %s", r.Subject, r.Version, counted(n, "problem"))
+	}
 	return err
 }
 
 func printReportText(w io.Writer, r *hub.SchemaReport) {
 	printFindings(w, r.Findings)
+	printSamples(w, r.Samples)
 	switch {
-	case len(r.Findings) > 0 && (r.DryRun || r.Enforced):
+	case len(r.Findings) > 0 && (r.DryRun || r.Enforced), problemsOf(r.Samples) > 0:
 		return
 	case r.Existed:
 		fmt.Fprintf(w, "%s %s is registered already, with this content; it is %s\n", r.Subject, r.Version, statusWord(&r.SchemaView))

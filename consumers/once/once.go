@@ -8,6 +8,7 @@ package once
 
 import (
 	"context"
+	"encoding/hex"
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/consumers/idempotency"
@@ -18,11 +19,20 @@ import (
 
 const op = "consumers.once"
 
-// Entry is what a store knows a delivered event by. An error marks an event that can never be applied.
+// Entry is what a store knows a delivered event by. A copy in another major version has the id and the digest of its
+// original, so that a consumer that moves from one version to the other handles nothing twice. An error marks an event
+// that can never be applied.
 func Entry(m *consumers.Message) (idempotency.Entry, error) {
 	e := idempotency.Entry{EventID: m.EventID, Source: m.Header.Get(header.Source), Origin: m.Origin, OriginSeq: m.OriginSeq, IngestedAt: m.IngestedAt}
 	if err := e.Read(m.Raw); err != nil {
 		return idempotency.Entry{}, retry.Permanent(fault.Wrap(op, fault.Invalid, err))
+	}
+	if of := m.Header.Get(header.DerivedDigest); of != "" {
+		sum, err := hex.DecodeString(of)
+		if err != nil || len(sum) != len(e.Digest) {
+			return idempotency.Entry{}, retry.Permanent(fault.New(op, fault.Invalid, "derived_digest", "event %q has a %s that is no SHA-256", m.EventID, header.DerivedDigest))
+		}
+		copy(e.Digest[:], sum)
 	}
 	return e, nil
 }

@@ -42,9 +42,9 @@ func (g *Gates) compile(s *accounts.Schema) *unit {
 }
 
 // build makes a tenant's gate. Rules that do not compile leave those of the gate before in force.
-func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts.Rules, was *Gate) *Gate {
-	gate := &Gate{schemas: schemas, rulesRecord: rules, types: map[string]*eventType{}, policy: rule.Accept}
-	if rules != nil {
+func (g *Gates) build(tenant string, src source, was *Gate) *Gate {
+	gate := &Gate{source: src, types: map[string]*eventType{}, policy: rule.Accept}
+	if rules := src.rulesRecord; rules != nil {
 		gate.policy = rules.Unknown()
 		checker, err := rule.Compile(&rules.Set)
 		switch {
@@ -60,7 +60,7 @@ func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts
 			g.o.Logger.Error("the rules of a tenant do not compile: those before stay in force", zap.String("tenant", tenant), zap.Bool("none", was == nil), zap.Error(err))
 		}
 	}
-	for _, s := range schemas {
+	for _, s := range src.schemas {
 		t := gate.types[s.Subject]
 		if t == nil {
 			t = &eventType{name: s.Subject}
@@ -78,6 +78,7 @@ func (g *Gates) build(tenant string, schemas []*accounts.Schema, rules *accounts
 	if gate.Asks() {
 		gate.counters = g.metrics.of(tenant)
 	}
+	g.pair(gate, was)
 	g.metrics.built(tenant, gate)
 	return gate
 }

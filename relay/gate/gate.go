@@ -81,6 +81,10 @@ func (g *Gates) Follow(state *control.State) {
 	if old.state == state {
 		return
 	}
+	mappings := map[string][]*accounts.Mapping{}
+	for _, m := range state.TenantMappings("", "") {
+		mappings[m.Tenant] = append(mappings[m.Tenant], m)
+	}
 	here := slices.DeleteFunc(state.ActiveTenants(), func(t *accounts.Tenant) bool { return !t.In(g.o.Region) })
 	changed := changedSchemas(old, state, here)
 	next := &snapshot{state: state, gates: map[string]*Gate{}}
@@ -90,8 +94,8 @@ func (g *Gates) Follow(state *control.State) {
 		if !some {
 			schemas = was.schemas
 		}
-		if some || was.rulesRecord != rules {
-			next.gates[t.Name] = g.build(t.Name, schemas, rules, was)
+		if some || was.rulesRecord != rules || !slices.Equal(was.mappings, mappings[t.Name]) {
+			next.gates[t.Name] = g.build(t.Name, source{schemas, rules, mappings[t.Name]}, was)
 		} else {
 			next.gates[t.Name] = was
 		}
@@ -166,13 +170,19 @@ func (g *Gates) forget(s *snapshot) {
 
 // Gate is what one tenant's schemas and rules ask of its events. Immutable.
 type Gate struct {
-	schemas     []*accounts.Schema // that it was compiled from
-	rulesRecord *accounts.Rules    // the same; nil: none
-	types       map[string]*eventType
-	rules       *rule.Checker // nil: they ask nothing
-	policy      rule.Policy   // for types without a schema
-	unusable    bool          // the rules do not compile, and there were none before: nothing may pass
-	counters    *counters
+	source
+	types    map[string]*eventType
+	rules    *rule.Checker // nil: they ask nothing
+	policy   rule.Policy   // for types without a schema
+	unusable bool          // the rules do not compile, and there were none before: nothing may pass
+	counters *counters
+}
+
+// source is what a gate is compiled from. Records of the control state are never changed in place.
+type source struct {
+	schemas     []*accounts.Schema
+	rulesRecord *accounts.Rules // nil: none
+	mappings    []*accounts.Mapping
 }
 
 // Asks says whether the gate asks anything of any event.
@@ -208,6 +218,7 @@ type eventType struct {
 	name     string
 	versions []*Version // newest first
 	canaries []*Version // of versions
+	pairs    []*pair    // of its major versions
 	// governed says that some version was ever active: from then on an event has to name one that holds. A canary alone
 	// changes nothing for those that name no version or another one.
 	governed bool

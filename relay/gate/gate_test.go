@@ -47,6 +47,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) next(change func(*control.State)) {
 	next := control.NewState()
 	next.Tenants, next.Schemas, next.Rules = maps.Clone(w.state.Tenants), maps.Clone(w.state.Schemas), maps.Clone(w.state.Rules)
+	next.Mappings = maps.Clone(w.state.Mappings)
 	change(next)
 	w.state = next
 }

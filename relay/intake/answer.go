@@ -22,6 +22,7 @@ func (h *Handler) answerOne(w http.ResponseWriter, x *exchange) (int, string) {
 	b = appendString(b, o.eventID)
 	b = o.appendPlace(b)
 	b = appendMember(b, "ack", o.ack)
+	b = appendMember(b, "derived", o.copy)
 	b = o.appendWhy(b)
 	b = x.appendWarnings(b)
 	x.out = append(b, '}', '\n')
@@ -73,7 +74,7 @@ type results struct {
 	outcomes                                             []outcome
 	all                                                  bool
 	stored, duplicates, forwarded, rejected, unavailable int
-	kept                                                 int
+	kept, copies                                         int
 	ack                                                  string // what holds for all that are stored, "" for none
 }
 
@@ -81,6 +82,9 @@ func summarize(outcomes []outcome, all bool) results {
 	s := results{outcomes: outcomes, all: all}
 	for i := range outcomes {
 		o := &outcomes[i]
+		if o.copy != "" {
+			s.copies++
+		}
 		switch o.status {
 		case statusStored:
 			s.stored++
@@ -141,6 +145,9 @@ func (s *results) append(b []byte) []byte {
 	if s.kept > 0 {
 		b = strconv.AppendInt(append(b, `,"dead_lettered":`...), int64(s.kept), 10)
 	}
+	if s.copies > 0 {
+		b = strconv.AppendInt(append(b, `,"derived":`...), int64(s.copies), 10)
+	}
 	b = appendMember(b, "ack", s.ack)
 	b = append(b, `,"results":[`...)
 	first := true
@@ -167,6 +174,7 @@ func (o *outcome) append(b []byte, index int, ack string) []byte {
 	if o.done() && o.ack != ack {
 		b = appendMember(b, "ack", o.ack)
 	}
+	b = appendMember(b, "derived", o.copy)
 	return append(o.appendWhy(b), '}')
 }
 

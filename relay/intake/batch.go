@@ -32,6 +32,7 @@ type outcome struct {
 	region  *accounts.RegionInfo // that stores it, nil when none was chosen
 	seq     uint64
 	ack     string // what a success guarantees
+	copy    string // the id of its copy in another major version, "" without one
 	why     *why   // of a rejected, unavailable or dead-lettered one
 }
 
@@ -123,6 +124,9 @@ func (h *Handler) route(x *exchange) *problem {
 		if v.Kept {
 			o.region = p.self
 			x.subjects = h.letter(x, e, &s, &m)
+		} else if no := x.both(i, t.key, &s, &m); no != nil {
+			o.status, o.why = no.status, &no.why
+			continue
 		} else {
 			x.subjects = s.Append(x.subjects)
 		}
@@ -140,8 +144,8 @@ func (h *Handler) route(x *exchange) *problem {
 	return nil
 }
 
-// publish stores the messages and turns their results into outcomes.
-func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
+// send stores the messages, and sets their results.
+func (h *Handler) send(ctx context.Context, x *exchange, trace string) {
 	if len(x.msgs) == 0 {
 		return
 	}
@@ -153,6 +157,11 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 	start := h.o.Now()
 	h.o.Publisher.Publish(ctx, x.caller.tenant.Name, &stamp, x.msgs, x.acks)
 	h.o.Recorder.Published(h.o.Now().Sub(start))
+}
+
+// publish stores the messages and turns their results into outcomes.
+func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
+	h.send(ctx, x, trace)
 	for i := range x.acks {
 		a, o := &x.acks[i], &x.outcomes[x.sent[i]]
 		o.seq, o.ack = a.Seq, o.region.Ack
@@ -176,4 +185,5 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 			o.status, o.why = statusUnavailable, &why{code: a.Code, detail: a.Detail}
 		}
 	}
+	h.derive(ctx, x, trace)
 }

@@ -61,6 +61,8 @@ type Recorder interface {
 	Events(tenant, status, code string, n int)
 	// Replayed is called for each request that was refused because it is a copy.
 	Replayed(tenant string)
+	// Copies is called for the copies of events in another major version, with what became of them.
+	Copies(tenant, result string, n int)
 	// Published is called once for each publish with the time until the last acknowledgement.
 	Published(took time.Duration)
 }

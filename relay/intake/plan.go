@@ -147,6 +147,7 @@ func (h *Handler) refusedTopic(x *exchange, topic *accounts.Topic) *refusal {
 type target struct {
 	region    *accounts.RegionInfo
 	home      string // when it is another region than the one that stores
+	key       string // that routes the event
 	partition int
 }
 
@@ -170,7 +171,7 @@ func (h *Handler) place(x *exchange, p *plan, r *route, e *event.Event) (t targe
 			return t, reject(codeRoutingKey, "topic "+r.topic.Name+" routes by this member, which is missing or not a string or number", r.pointer)
 		}
 	}
-	t.region, t.partition = p.self, partition.Of(key)
+	t.region, t.partition, t.key = p.self, partition.Of(key), key
 	if r.scope == subject.Global && len(p.homes) > 1 {
 		if home := partition.Home(key, p.homes); home != "" && home != h.o.Region {
 			if r.topic.Home == accounts.Forward {

@@ -26,6 +26,7 @@ type checking struct {
 	gate     *gate.Gate // nil: they are held to nothing
 	pass     gate.Pass
 	warnings []warning
+	twins    []twin // events that are stored in another major version too
 }
 
 func (c *checking) reset() {
@@ -33,7 +34,8 @@ func (c *checking) reset() {
 		c.pass.Reset()
 	}
 	clear(c.warnings)
-	c.gate, c.warnings = nil, c.warnings[:0]
+	clear(c.twins)
+	c.gate, c.warnings, c.twins = nil, c.warnings[:0], c.twins[:0]
 }
 
 // hold lets the tenant's gate look on while the events are decoded.
@@ -106,14 +108,18 @@ func (o *outcome) refuse(r *gate.Refusal) {
 var whyKept = why{code: gate.CodeUnknownType, pointer: "/event_type",
 	detail: "the type has no schema: the event is kept among the dead letters of this region, where no consumer sees it"}
 
-// letter makes the message of an event one for the dead letters, and appends its subject to those of the request. Its id
-// stands for its content too, so that another event under a used id is kept beside the first.
+// letter makes the message of an event one for the dead letters, and appends its subject to those of the request.
 func (h *Handler) letter(x *exchange, e *event.Event, s *subject.Event, m *uplink.Message) []byte {
+	l := deadletter.Letter{Cause: deadletter.UnknownType, FirstError: whyKept.detail, EventID: e.ID, Subject: s.String(), Origin: s.Origin.String()}
+	h.address(x, &l, e.Raw, m)
+	return append(x.subjects, subject.DeadLetter{Region: h.o.Region, Cause: l.Cause, Topic: s.Topic, Durable: subject.RelayDurable}.String()...)
+}
+
+// address completes a letter and makes a message one that carries it into the dead letters of this region. Its id stands
+// for the content too, so that another event under a used id is kept beside the first.
+func (h *Handler) address(x *exchange, l *deadletter.Letter, raw []byte, m *uplink.Message) {
 	at := x.now.UTC().Truncate(time.Millisecond)
-	l := deadletter.Letter{
-		Cause: deadletter.UnknownType, Consumer: subject.RelayDurable, Region: h.o.Region, ParkedAt: at, FirstAt: at, LastAt: at,
-		FirstError: whyKept.detail, LastError: whyKept.detail, EventID: e.ID, Subject: s.String(), Origin: s.Origin.String(),
-	}
+	l.Consumer, l.Region, l.ParkedAt, l.FirstAt, l.LastAt, l.LastError = subject.RelayDurable, h.o.Region, at, at, at, l.FirstError
 	if trace := parseTrace(x.request.Header[headerTraceParent]); trace != "" {
 		l.TraceID = trace[3:35]
 	}
@@ -121,10 +127,9 @@ func (h *Handler) letter(x *exchange, e *event.Event, s *subject.Event, m *uplin
 	if err != nil {
 		panic("intake: a letter that is no JSON: " + err.Error()) // it is made of texts and times
 	}
-	sum := sha256.Sum256(e.Raw)
-	m.Region, m.Home, m.TTL, m.Remote = h.o.Region, "", "", false
-	m.ID, m.Letter = subject.RelayDurable+"."+e.ID+"."+hex.EncodeToString(sum[:8]), text
-	return append(x.subjects, subject.DeadLetter{Region: h.o.Region, Cause: l.Cause, Topic: s.Topic, Durable: subject.RelayDurable}.String()...)
+	sum := sha256.Sum256(raw)
+	m.Region, m.Home, m.TTL, m.Remote, m.Data = h.o.Region, "", "", false, raw
+	m.ID, m.Letter = subject.RelayDurable+"."+l.EventID+"."+hex.EncodeToString(sum[:8]), text
 }
 
 // warnDeprecated is the code of a warning: the event is stored.

@@ -31,6 +31,7 @@ func (s *surroundings) State() *control.State                                  {
 func (*surroundings) HeartbeatAge() time.Duration                              { return 0 }
 func (*surroundings) Request(int, string, time.Duration)                       {}
 func (*surroundings) Events(string, string, string, int)                       {}
+func (*surroundings) Copies(string, string, int)                               {}
 func (*surroundings) Published(time.Duration)                                  {}
 func (*surroundings) Signature(string, string)                                 {}
 func (*surroundings) Open(context.Context, string) (s keyring.Secret, _ error) { return s, nil }

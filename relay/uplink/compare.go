@@ -80,6 +80,8 @@ func settleDuplicate(m *Message, seq uint64, known map[uint64]original.Digest) R
 		return unavailable(CodeDigestUnavailable, "an event with this event_id was stored, but is no longer there to be compared")
 	case d.EventID != m.ID:
 		return Result{Status: Rejected, Code: CodeEventIDConflict, Detail: "event_id is taken by another event"}
+	case m.DerivedFrom != "": // made of the same event, which was compared; maybe by the mapping that there was before
+		return Result{Status: Duplicate, Seq: seq, copies: copiesOf(m, &d)}
 	}
 	sum, err := event.Digest(m.Data)
 	if err != nil {

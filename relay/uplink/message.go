@@ -21,6 +21,9 @@ type Message struct {
 	Schema  string // Weft-Schema, or ""
 	Letter  string // Weft-Dead-Letter of an event for the dead letters of the relay's region; "" of every other
 	Data    []byte // the producer's bytes; read until Publish returns
+
+	// Of a copy in another major version: Weft-Derived-From, Weft-Derived-Digest and Weft-Mapping.
+	DerivedFrom, DerivedDigest, Mapping string
 }
 
 // stream is what has to acknowledge it.

@@ -154,6 +154,9 @@ func (u *Uplink) send(c *call, first, n int) {
 		c.set(header.Schema, m.Schema)
 		c.set(header.DeadLetter, m.Letter)
 		c.set(header.Class, m.Class)
+		c.set(header.DerivedFrom, m.DerivedFrom)
+		c.set(header.DerivedDigest, m.DerivedDigest)
+		c.set(header.Mapping, m.Mapping)
 		err := u.conn.PublishMsg(&c.msg)
 		switch {
 		case err == nil:

@@ -17,7 +17,7 @@ import (
 // Letter is what is recorded of an event that a consumer gave up, or that a relay took though its type has no schema.
 // It stands in a header of the event itself, whose bytes and headers stay what they were.
 type Letter struct {
-	Cause    string    `json:"cause"`    // class of the last failure: failure, delayed, permanent or panic; of a relay: UnknownType
+	Cause    string    `json:"cause"`    // class of the last failure: failure, delayed, permanent or panic; of a relay: UnknownType or Derivation
 	Consumer string    `json:"consumer"` // its durable; subject.RelayDurable of a relay
 	Region   string    `json:"region"`   // where the consumer read the event, or the relay took it
 	ParkedAt time.Time `json:"parked_at"`
@@ -38,6 +38,10 @@ type Letter struct {
 	// subject.CauseRequeued it was given up once more since.
 	Requeued *Requeue `json:"requeued,omitempty"`
 }
+
+// Derivation is the cause of an event that is stored, and that no mapping carries over into the other major version that
+// lives: the letter is about the copy.
+const Derivation = "derivation"
 
 // UnknownType is the cause of an event whose type has no schema, where the tenant's rules keep such.
 const UnknownType = "unknown_type"

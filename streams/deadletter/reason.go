@@ -161,6 +161,7 @@ var reasons = [...]Reason{
 	{Code: "schema_version_draft", Cause: Schema, Status: 422},
 	{Code: "schema_version_retired", Cause: Schema, Status: 422},
 	{Code: "schema_version_quarantined", Cause: Schema, Status: 422},
+	{Code: "schema_major_off", Cause: Schema, Status: 422},
 
 	{Code: "event_id_conflict", Cause: Conflict, Status: 409},
 
@@ -190,4 +191,5 @@ var reasons = [...]Reason{
 	{Code: "stream_error", Cause: Mesh, Status: 503},
 	{Code: "digest_unavailable", Cause: Mesh, Status: 503},
 	{Code: "remote_unconfirmed", Cause: Mesh, Status: 503},
+	{Code: "copy_unavailable", Cause: Mesh, Status: 503},
 }

@@ -39,6 +39,11 @@ const (
 	Runbook = "Weft-Runbook"
 	// DerivedFrom is the id of the event that this one was computed from.
 	DerivedFrom = "Weft-Derived-From"
+	// DerivedDigest is the digest of that event, hex, where the two say the same in two versions: whoever keeps marks of
+	// what was handled compares it instead of the copy's own.
+	DerivedDigest = "Weft-Derived-Digest"
+	// Mapping names what carried the payload over into another major version: <type>:<low>-<high>@<hash>.
+	Mapping = "Weft-Mapping"
 	// Repaired marks a copy that a region took from another one because its own was lost; see Repair.
 	Repaired = "Weft-Repaired"
 	// DeadLetter says of an event in the dead letters why it is there: JSON, see package deadletter.
