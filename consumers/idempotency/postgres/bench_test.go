@@ -62,7 +62,7 @@ type subjects struct {
 }
 
 func newSubjects(b *testing.B, pool *pgxpool.Pool) *subjects {
-	s := &subjects{b: b, pool: pool, day: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := &subjects{b: b, pool: pool, day: time.Now().UTC().Truncate(24 * time.Hour)} // on which Open opens the first generation
 	for schema, store := range map[string]**postgres.Store{"log": &s.log, "mark": &s.mark} {
 		var err error
 		if *store, err = postgres.Open(b.Context(), postgres.Options{DB: pool, Schema: schema}); err != nil {

@@ -2,11 +2,8 @@ package postgres
 
 import (
 	"fmt"
-	"math/big"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/weft-mesh/weft/consumers/idempotency"
 )
@@ -15,7 +12,8 @@ import (
 type columns struct {
 	generations         []time.Time
 	ids, sources, users []string
-	epochs, seqs        []pgtype.Numeric
+	epochs              []int64
+	seqs                []*int64
 	origins             []string
 	digests             [][]byte
 	originSeqs          []int64
@@ -23,7 +21,6 @@ type columns struct {
 	recorded            bool // the columns below are there as well
 	topics, types       []string
 	events              [][]byte
-	scratch             []any
 }
 
 // columns are the rows of entries.
@@ -31,13 +28,13 @@ func (a *attempt) columns(indexes []int) *columns {
 	n := len(indexes)
 	c := &columns{
 		generations: make([]time.Time, n), ids: make([]string, n), sources: make([]string, n), users: make([]string, n),
-		epochs: make([]pgtype.Numeric, n), seqs: make([]pgtype.Numeric, n), origins: make([]string, n), digests: make([][]byte, n),
+		epochs: make([]int64, n), seqs: make([]*int64, n), origins: make([]string, n), digests: make([][]byte, n),
 		originSeqs: make([]int64, n), occurred: make([]*time.Time, n), ingested: make([]*time.Time, n), recorded: a.records != nil,
 	}
 	for k, i := range indexes {
 		e := &a.b.Entries[i]
 		c.generations[k], c.ids[k], c.digests[k], c.sources[k], c.users[k] = a.kept.open.Time, e.EventID, e.Digest[:], e.Source, e.UserID
-		c.epochs[k], c.seqs[k] = numeric(e.SourceEpoch), seq(e)
+		c.epochs[k], c.seqs[k] = int64(e.SourceEpoch), seq(e)                 //nolint:gosec // as 0001_event_log.sql says
 		c.origins[k], c.originSeqs[k] = e.Origin.String(), int64(e.OriginSeq) //nolint:gosec // validated
 		c.occurred[k], c.ingested[k] = moment(e.OccurredAt), moment(e.IngestedAt)
 	}
@@ -51,7 +48,7 @@ func (a *attempt) columns(indexes []int) *columns {
 	return c
 }
 
-// names are the columns' own, in the order of arrays and row.
+// names are the columns' own, in the order of arrays and of copyReader.
 func (c *columns) names() []string {
 	names := []string{"generation", "event_id", "digest", "source", "user_id", "source_epoch", "source_seq", "origin", "origin_seq", "occurred_at", "ingested_at"}
 	if c.recorded {
@@ -62,7 +59,7 @@ func (c *columns) names() []string {
 
 // parameters are placeholders of the arrays, with their types.
 func (c *columns) parameters() string {
-	types := []string{"date", "text", "bytea", "text", "text", "numeric", "numeric", "text", "bigint", "timestamptz", "timestamptz"}
+	types := []string{"date", "text", "bytea", "text", "text", "bigint", "bigint", "text", "bigint", "timestamptz", "timestamptz"}
 	if c.recorded {
 		types = append(types, "text", "text", "json")
 	}
@@ -80,26 +77,13 @@ func (c *columns) arrays() []any {
 	return all
 }
 
-// row is one row; it is valid until the next one is asked for.
-func (c *columns) row(k int) ([]any, error) {
-	c.scratch = append(c.scratch[:0], c.generations[k], c.ids[k], c.digests[k], c.sources[k], c.users[k], c.epochs[k], c.seqs[k],
-		c.origins[k], c.originSeqs[k], c.occurred[k], c.ingested[k])
-	if c.recorded {
-		c.scratch = append(c.scratch, c.topics[k], c.types[k], c.events[k])
-	}
-	return c.scratch, nil
-}
-
-func numeric(n uint64) pgtype.Numeric {
-	return pgtype.Numeric{Int: new(big.Int).SetUint64(n), Valid: true}
-}
-
 // seq is NULL for an event without a place.
-func seq(e *idempotency.Entry) pgtype.Numeric {
+func seq(e *idempotency.Entry) *int64 {
 	if _, counts := e.Place(); !counts {
-		return pgtype.Numeric{}
+		return nil
 	}
-	return numeric(e.SourceSeq)
+	n := int64(e.SourceSeq) //nolint:gosec // as 0001_event_log.sql says
+	return &n
 }
 
 func moment(t time.Time) *time.Time {

@@ -104,7 +104,7 @@ func (s *Store) create(ctx context.Context, tx pgx.Tx, g generation) error {
 	name, date := g.table(), g.Format(time.DateOnly)
 	_, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %[1]s.%[2]s (LIKE %[1]s.event_log INCLUDING DEFAULTS);
 		CREATE UNIQUE INDEX %[2]s_id ON %[1]s.%[2]s (event_id);
-		CREATE UNIQUE INDEX %[2]s_place ON %[1]s.%[2]s (source, user_id, source_epoch, source_seq) WHERE source_seq IS NOT NULL;
+		CREATE UNIQUE INDEX %[2]s_place ON %[1]s.%[2]s (user_id, source, source_epoch, source_seq) WHERE source_seq IS NOT NULL;
 		ALTER TABLE %[1]s.event_log ATTACH PARTITION %[1]s.%[2]s FOR VALUES IN ('%[3]s');
 		INSERT INTO %[1]s.generation (generation) VALUES ('%[3]s')`, s.schema, name, date))
 	return err

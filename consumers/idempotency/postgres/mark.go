@@ -50,7 +50,7 @@ func (a *attempt) unmarked(ctx context.Context, tx pgx.Tx, in []generation, inde
 	}
 	c := a.columns(indexes)
 	rows, err := tx.Query(ctx, `SELECT u.n, l.event_id, l.digest
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[]) WITH ORDINALITY u (id, source, usr, epoch, seq, n),
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) WITH ORDINALITY u (id, source, usr, epoch, seq, n),
 		LATERAL (`+strings.Join(append(byID, byPlace...), " UNION ALL ")+` LIMIT 1) l`, c.ids, c.sources, c.users, c.epochs, c.seqs)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,8 @@ func (a *attempt) sorted(indexes []int) []int {
 // all of them with errSeen.
 func (a *attempt) copyMarks(ctx context.Context, tx pgx.Tx, indexes []int) error {
 	c := a.columns(a.sorted(indexes))
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{a.s.schema, a.kept.open.table()}, c.names(), pgx.CopyFromSlice(len(indexes), c.row))
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, &copyReader{c: c}, fmt.Sprintf("COPY %s.%s (%s) FROM STDIN BINARY",
+		a.s.schema, a.kept.open.table(), strings.Join(c.names(), ", ")))
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" { // unique_violation
 		return errSeen
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/fnv"
 	"regexp"
-	"strconv"
 	"sync"
 	"time"
 
@@ -206,25 +205,21 @@ func wrap(op string, err error) error {
 	return fault.Wrap(op, kind, err)
 }
 
-// Last implements idempotency.Store.
+// Last implements idempotency.Store. Of the columns' numbers the negative ones are the largest.
 func (s *Store) Last(ctx context.Context, source, userID string) (idempotency.Place, bool, error) {
-	p := idempotency.Place{Source: source, UserID: userID}
-	var epoch, seq string
+	highest := func(column, where string) string {
+		from := "(SELECT max(" + column + ") FROM " + s.schema + ".event_log WHERE source = $1 AND user_id = $2 AND source_seq IS NOT NULL AND " + where + column
+		return "coalesce(" + from + " < 0), " + from + " >= 0))"
+	}
+	var epoch, seq int64
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT l.source_epoch::text, l.source_seq::text FROM `+s.schema+`.event_log l
-			WHERE l.source = $1 AND l.user_id = $2 AND l.source_seq IS NOT NULL
-			ORDER BY l.source_epoch DESC, l.source_seq DESC LIMIT 1`, source, userID).Scan(&epoch, &seq)
+		return tx.QueryRow(ctx, "SELECT e.n, "+highest("source_seq", "source_epoch = e.n AND ")+" FROM (SELECT "+highest("source_epoch", "")+" AS n) e WHERE e.n IS NOT NULL",
+			source, userID).Scan(&epoch, &seq)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return idempotency.Place{}, false, nil
 	}
-	if err == nil {
-		p.Epoch, err = strconv.ParseUint(epoch, 10, 64)
-	}
-	if err == nil {
-		p.Seq, err = strconv.ParseUint(seq, 10, 64)
-	}
-	return p, err == nil, wrap(opRead, err)
+	return idempotency.Place{Source: source, UserID: userID, Epoch: uint64(epoch), Seq: uint64(seq)}, err == nil, wrap(opRead, err) //nolint:gosec // as they were written
 }
 
 // Positions implements idempotency.Store.

@@ -7,8 +7,8 @@ CREATE TABLE event_log (
     digest       bytea            NOT NULL, -- event.Digest: SHA-256 of what it says
     source       text COLLATE "C" NOT NULL,
     user_id      text COLLATE "C" NOT NULL,
-    source_epoch numeric(20)      NOT NULL,
-    source_seq   numeric(20),               -- NULL: its source does not count, or is not known
+    source_epoch bigint           NOT NULL, -- beyond 2^63-1 this and the next are negative: 2^64 less
+    source_seq   bigint,                    -- NULL: its source does not count, or is not known
     origin       text COLLATE "C" NOT NULL, -- region_epoch that accepted it, and its place in that region's stream
     origin_seq   bigint           NOT NULL,
     occurred_at  timestamptz,               -- as the producer says
