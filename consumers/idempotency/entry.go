@@ -49,7 +49,7 @@ func (e *Entry) Read(raw []byte) error {
 	if err := event.Decode(raw, &ev); err != nil {
 		return err
 	}
-	sum, err := event.Digest(raw)
+	sum, err := ev.Digest()
 	if err != nil {
 		return err
 	}

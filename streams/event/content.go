@@ -142,7 +142,7 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 		d.text = d.text[:len(d.text)-int(at.length)] // the time itself is kept, not its text
 		return fatal
 	case fieldKey:
-		return d.key(s)
+		return d.key(e, s)
 	case fieldSourceSeq:
 		n, ok, fatal := d.integer(f)
 		e.SourceSeq, e.HasSourceSeq = n, ok
@@ -163,10 +163,11 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 }
 
 // key reads the object that holds user_id.
-func (d *decoder) key(s *spans) *Error {
+func (d *decoder) key(e *Event, s *spans) *Error {
 	if d.peek() != '{' {
 		return d.mistyped(fieldKey, "an object")
 	}
+	start := d.next()
 	if fatal := d.bracket(); fatal != nil {
 		return fatal
 	}
@@ -192,6 +193,8 @@ func (d *decoder) key(s *spans) *Error {
 	if fatal := d.bracket(); fatal != nil {
 		return fatal
 	}
+	end := d.json.InputOffset()
+	e.Key = d.body[start:end:end]
 	if !found {
 		d.refuse(CodeMissingField, "/key/user_id", "key/user_id is required")
 	}

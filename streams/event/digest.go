@@ -2,6 +2,7 @@ package event
 
 import (
 	"crypto/sha256"
+	"strconv"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,11 +25,34 @@ func Digest(raw []byte) ([32]byte, error) {
 	case d.content != nil:
 		return [32]byte{}, d.content
 	}
+	sum, err := said.sum()
+	if err != nil {
+		return [32]byte{}, d.syntax(err) // it was accepted above
+	}
+	return sum, nil
+}
+
+// Digest is the function's for an event that was decoded without an error, at half the price: it is not read again.
+// The bytes that it was decoded from must be unchanged.
+func (e *Event) Digest() ([32]byte, error) {
+	said := content{typ: strconv.AppendQuote(make([]byte, 0, 64), e.Type), key: e.Key, payload: e.Payload}
+	if e.HasSourceSeq {
+		said.seq = strconv.AppendUint(make([]byte, 0, 20), e.SourceSeq, 10)
+	}
+	sum, err := said.sum()
+	if err != nil {
+		return [32]byte{}, &Error{Code: CodeSyntax, Detail: "the event's bytes were changed"}
+	}
+	return sum, nil
+}
+
+// sum is the digest.
+func (c *content) sum() ([32]byte, error) {
 	buf := canonical.Get().(*jsontext.Value)
 	defer canonical.Put(buf)
-	*buf = said.object((*buf)[:0])
+	*buf = c.object((*buf)[:0])
 	if err := buf.Canonicalize(jsontext.CanonicalizeRawInts(false)); err != nil {
-		return [32]byte{}, d.syntax(err) // it was accepted above
+		return [32]byte{}, err
 	}
 	sum := sha256.Sum256(*buf)
 	if cap(*buf) > maxKeptText {

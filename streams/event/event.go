@@ -43,6 +43,7 @@ type Event struct {
 	HasSourceSeq  bool
 	SourceEpoch   uint64 // rises when a source starts its count again
 	Raw           []byte // the producer's bytes of this event's JSON value, aliasing the input
+	Key           []byte // those of its key, as far as it is an object
 	Payload       []byte // those of its payload, as far as it is an object
 }
 

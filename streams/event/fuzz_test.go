@@ -75,6 +75,10 @@ func FuzzDecode(f *testing.F) {
 		if err := event.Decode(e.Raw, &again); err != nil || !equal(e, again) {
 			t.Errorf("read again: %+v, %v", again, err)
 		}
+		sum, err1 := event.Digest(raw)
+		if own, err2 := e.Digest(); err1 != nil || err2 != nil || own != sum {
+			t.Errorf("digest %x, %v, of the bytes %x, %v", own, err2, sum, err1)
+		}
 		if id, ok := event.Lookup(raw, "/event_id"); !ok || id != e.ID {
 			t.Errorf("id %q, looked up %q", e.ID, id)
 		}

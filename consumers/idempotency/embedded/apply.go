@@ -23,7 +23,7 @@ func (s *Store) Apply(ctx context.Context, b idempotency.Batch, effect idempoten
 		return nil, err
 	}
 	defer func() { s.turn <- struct{}{} }()
-	if err := s.roll(); err != nil {
+	if err := errors.Join(s.roll(), s.learn()); err != nil {
 		return nil, fault.Wrap(opApply, fault.Unavailable, err)
 	}
 	results, err := s.attempt(ctx, &b, effect, false)
@@ -184,6 +184,9 @@ func (a *attempt) undo(length int, count uint32) error {
 func (a *attempt) find(e *idempotency.Entry) (m idempotency.Mark, found bool, err error) {
 	place, counts := e.Place()
 	for _, g := range a.s.generations {
+		if k := a.s.known[g.n]; !k.may(k.set.HasID(e.EventID)) {
+			continue
+		}
 		a.key = idKey(a.key, g.n, e.EventID)
 		value, ok, err := a.get()
 		if err != nil || ok {
@@ -195,6 +198,9 @@ func (a *attempt) find(e *idempotency.Entry) (m idempotency.Mark, found bool, er
 	for _, g := range a.s.generations {
 		if !counts {
 			break
+		}
+		if k := a.s.known[g.n]; !k.may(k.set.HasPlace(place)) {
+			continue
 		}
 		a.key = placeKey(a.key, g.n, &place)
 		value, ok, err := a.get()
@@ -217,6 +223,7 @@ func (a *attempt) get() ([]byte, bool, error) {
 
 func (a *attempt) mark(e *idempotency.Entry) error {
 	open := a.s.generations[0].n
+	a.s.known[open].set.Add(e)
 	a.key = idKey(a.key, open, e.EventID)
 	if err := a.tx.b.Set(a.key, e.Digest[:], nil); err != nil {
 		return err

@@ -33,11 +33,13 @@ type Store struct {
 	o      Options
 	db     *pebble.DB
 	commit func(*pebble.Batch) error
+	piece  int           // keys that are learned with each batch
 	turn   chan struct{} // holds a token while nobody applies; what follows belongs to who took it
 
 	name        string
 	closed      bool
 	generations []generation // the newest one first
+	known       map[uint64]*known
 	marks       int
 }
 
@@ -70,7 +72,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, openFault(o.Dir, err)
 	}
-	s := &Store{o: o, db: db, turn: make(chan struct{}, 1)}
+	s := &Store{o: o, db: db, piece: piece, turn: make(chan struct{}, 1)}
 	s.commit = func(b *pebble.Batch) error { return b.Commit(pebble.Sync) }
 	if err := errors.Join(s.load(), s.loadName()); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -127,6 +129,7 @@ func (s *Store) load() error {
 		return nil
 	})
 	slices.Reverse(s.generations)
+	s.remember()
 	return fault.Wrap(opOpen, fault.Unavailable, err)
 }
 

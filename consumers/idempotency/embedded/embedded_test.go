@@ -113,6 +113,7 @@ func (h *harness) Restart() {
 	closeStore(h.t, h.store)
 	h.fs = after
 	h.store = open(h.t, embedded.Options{Dir: "/data/ledger", FS: h.fs, Now: h.time})
+	h.store.Piece(3)
 }
 
 func (h *harness) Turn()       { h.now.Add(int64(8 * time.Hour)) }

@@ -25,3 +25,6 @@ func (s *Store) BreakCommit(persist bool, err error) {
 		return err
 	})
 }
+
+// Piece sets how many keys are learned with each batch.
+func (s *Store) Piece(n int) { s.piece = n }

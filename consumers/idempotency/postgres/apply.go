@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,6 +56,7 @@ func (s *Store) apply(ctx context.Context, a *attempt) ([]idempotency.Result, er
 		err := s.inTx(ctx, func(tx pgx.Tx) error { return a.run(ctx, tx, passes) })
 		switch {
 		case err == nil:
+			s.learn(ctx, a.kept.closed)
 			return a.results, nil
 		case errors.Is(err, errRoll):
 			a.mayRoll = false
@@ -120,7 +122,7 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 		return err
 	}
 	for _, pass := range passes {
-		fresh, err := a.unmarked(ctx, tx, a.kept.closed, pass)
+		fresh, err := a.notBefore(ctx, tx, pass)
 		switch {
 		case err != nil || len(fresh) == 0:
 		case a.alone:
@@ -136,6 +138,18 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 		return a.position(ctx, tx)
 	}
 	return nil
+}
+
+// notBefore leaves those entries that are marked in no closed generation, in their order.
+func (a *attempt) notBefore(ctx context.Context, tx pgx.Tx, pass []int) ([]int, error) {
+	maybe, fresh := a.s.mayBeIn(a.kept.closed, a.b.Entries, pass)
+	if len(maybe) == 0 {
+		return fresh, nil
+	}
+	absent, err := a.unmarked(ctx, tx, a.kept.closed, maybe)
+	fresh = append(fresh, absent...)
+	slices.Sort(fresh)
+	return fresh, err
 }
 
 // begin holds the open generation open, and checks the fence.

@@ -9,3 +9,6 @@ func (s *Store) Today(today func() time.Time) {
 
 // Fewest sets how many marks are worth a COPY.
 func (s *Store) Fewest(n int) { s.fewest = n }
+
+// Piece sets how many marks are learned after a batch.
+func (s *Store) Piece(n int) { s.piece = n }

@@ -39,9 +39,6 @@ func (s *Store) expectCopies() {
 // unmarked looks entries up in generations, writes the result of those that are marked and returns the others. LIMIT
 // keeps the planner to one look into the indexes for each entry, whatever it believes of the tables' size.
 func (a *attempt) unmarked(ctx context.Context, tx pgx.Tx, in []generation, indexes []int) (fresh []int, err error) {
-	if len(in) == 0 {
-		return indexes, nil
-	}
 	var byID, byPlace []string
 	for _, g := range in {
 		from := "(SELECT event_id, digest FROM " + a.s.schema + "." + g.table() + " WHERE "

@@ -70,15 +70,19 @@ type Store struct {
 	retain int // closed generations that are there, negative: all
 
 	fewest int // marks that are worth a COPY
+	piece  int // marks that are learned after a batch
 
 	silence time.Duration // how long a fenced transaction may keep the database waiting
 
 	today func(database time.Time) time.Time // the day by which generations are opened
 	now   func() time.Time
 
+	learning sync.Mutex // held while a piece of a generation is learned
+
 	mu      sync.Mutex
-	nextTry time.Time // when opening a generation may be tried again
-	copies  int       // batches that are still to be marked with care
+	nextTry time.Time        // when opening a generation may be tried again
+	copies  int              // batches that are still to be marked with care
+	known   map[int64]*known // closed generations, by when they were opened
 }
 
 var _ idempotency.Store[pgx.Tx] = (*Store)(nil)
@@ -104,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: o.DB, schema: o.Schema, log: o.Logger, keep: days(o.Horizon) + 1, fewest: worthCopy, silence: o.Silence,
+		db: o.DB, schema: o.Schema, log: o.Logger, keep: days(o.Horizon) + 1, fewest: worthCopy, piece: piece, silence: o.Silence,
 		today: func(database time.Time) time.Time { return database }, now: time.Now,
 	}
 	if s.retain = max(s.keep, days(o.Retention)+1); o.Retention < 0 {

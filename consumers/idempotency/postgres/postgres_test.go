@@ -138,6 +138,7 @@ func (h *harness) open() {
 		h.t.Fatal(err)
 	}
 	s.Today(h.today)
+	s.Piece(7)
 	if h.fewest > 0 {
 		s.Fewest(h.fewest)
 	}

@@ -68,6 +68,7 @@ func Run[T any](t *testing.T, fresh func(t *testing.T) Harness[T]) {
 		"last":            last[T],
 		"at once":         atOnce[T],
 		"expiry":          expiry[T],
+		"closed":          closed[T],
 		"invalid":         invalid[T],
 		"canceled effect": canceled[T],
 	} {
@@ -397,6 +398,34 @@ func expiry[T any](t *testing.T, r rig[T]) {
 	r.apply("applied applied", entry("a"), counted("x", 1, 1))
 	if _, ok, err := r.Store().Last(t.Context(), "wallet", "alice"); err != nil || !ok {
 		t.Error(ok, err)
+	}
+}
+
+// closed: marks of closed generations count, also when the store has learned which there are, before and after a
+// restart.
+func closed[T any](t *testing.T, r rig[T]) {
+	var old []idempotency.Entry
+	for i := range uint64(5) {
+		old = append(old, counted(fmt.Sprint("old", i), 1, i), entry(fmt.Sprint("free", i)))
+	}
+	if _, err := r.try(idempotency.Batch{Entries: old}); err != nil {
+		t.Fatal(err)
+	}
+	for turn := range r.Keep() {
+		r.Turn()
+		if turn == 1 {
+			r.Restart()
+		}
+		for i := range 8 {
+			r.apply("applied", entry(fmt.Sprint("new", turn, "-", i)))
+		}
+		for i, e := range old {
+			r.apply("duplicate:"+e.EventID, e)
+			if e.HasSourceSeq {
+				r.apply("conflict:"+e.EventID, counted(fmt.Sprint("x", i), 1, e.SourceSeq))
+			}
+		}
+		r.sums("old3", "free3")
 	}
 }
 
