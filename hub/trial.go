@@ -104,7 +104,7 @@ func (h *Hub) trialLoop(ctx context.Context) {
 		h.trials.retain(on)
 		if h.leads() {
 			h.lookAtTrials(ctx, state, on)
-			h.trialMetrics.set(state, on)
+			h.trialMetrics.set(h.State())
 		}
 	}
 }

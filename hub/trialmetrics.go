@@ -3,7 +3,6 @@ package hub
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
 )
 
@@ -37,12 +36,12 @@ func newTrialMetrics(reg prometheus.Registerer, region string, server int) *tria
 }
 
 // set replaces all series of versions, so that those of ended trials end.
-func (m *trialMetrics) set(state *control.State, on []*accounts.Schema) {
+func (m *trialMetrics) set(state *control.State) {
 	m.checked.Reset()
 	m.failed.Reset()
 	m.state.Reset()
 	series := map[string]int{}
-	for _, s := range on {
+	for _, s := range state.OnTrial() {
 		v := state.Verdict(s)
 		if series[s.Tenant]++; v == nil || series[s.Tenant] > maxTrialSeries {
 			continue

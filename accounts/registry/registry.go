@@ -233,8 +233,9 @@ func fewCanaries(same []*accounts.Schema, s *accounts.Schema, to schema.Status) 
 		"%s has %d canaries, and no more are possible at once: promote them, or make them drafts again", s.Subject, n)
 }
 
-// Rollback says which version judges the events of an active one after it was taken back: of the others of its major the
-// newest active one, else the newest deprecated one, which has to become active again. Nil is none: then nothing does.
+// Rollback says which version of its major judges the events of an active one after it was taken back: the newest active
+// one above it, else the newest one below it that is active, or deprecated: that has to become active again. Nil is none:
+// then nothing does.
 func Rollback(have []*accounts.Schema, s *accounts.Schema) (judge *accounts.Schema, err error) {
 	switch {
 	case s.Quarantined():
@@ -243,7 +244,8 @@ func Rollback(have []*accounts.Schema, s *accounts.Schema) (judge *accounts.Sche
 		return nil, fault.New("schema.rollback", fault.Conflict, "schema_step", "%s %s is %s, and what is rolled back is active", s.Subject, s.Version, s.Status)
 	}
 	for _, one := range ofSubject(have, s.Subject) {
-		if one.Enforced() && one.Version != s.Version && !s.Version.NewMajor(one.Version) && (judge == nil || one.Status == schema.Active || judge.Status != schema.Active) {
+		below := one.Version.Compare(s.Version) < 0
+		if one.Version != s.Version && !s.Version.NewMajor(one.Version) && one.Enforced() && (below || one.Status == schema.Active) {
 			judge = one
 		}
 	}

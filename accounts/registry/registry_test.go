@@ -169,8 +169,8 @@ func TestRollback(t *testing.T) {
 	}{
 		{name: "to the newest active one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active)}, judge: "1.1.0"},
 		{name: "to a newer one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Active)}, judge: "1.2.0"},
-		{name: "an active one before deprecated ones", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.0.0"},
-		{name: "to the newest deprecated one", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Deprecated), record(t, "1.1.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.1.0"},
+		{name: "to one that it made deprecated", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.1.0"},
+		{name: "not to a newer one that is deprecated", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Deprecated), record(t, "1.3.0", amount, schema.Deprecated), record(t, "1.2.0", amount, schema.Active)}, judge: "1.0.0"},
 		{name: "to none", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Retired), record(t, "1.1.0", amount, schema.Canary), record(t, "2.0.0", amount, schema.Active), record(t, "1.2.0", amount, schema.Active)}},
 		{name: "a canary", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), record(t, "1.1.0", amount, schema.Canary)}, code: "schema_step"},
 		{name: "one in quarantine", have: []*accounts.Schema{record(t, "1.0.0", amount, schema.Active), claimed}, code: "schema_quarantined"},

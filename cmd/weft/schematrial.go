@@ -85,8 +85,8 @@ func newSchemaRollback(a *adminFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback TENANT SUBJECT VERSION",
 		Short: "Take an active version back",
-		Long: `rollback makes an active version a canary again, in all regions: events may still name it, and the newest other one of its
-major version judges them, which becomes active again if it was deprecated. A version that was rolled back is promoted by a person alone.
+		Long: `rollback makes an active version a canary again, in all regions: events may still name it. A newer active version judges
+them, or else the newest one below it, which becomes active again if it was deprecated. A version that was rolled back is promoted by a person alone.
 Without --yes it only tells what would happen.`,
 		Example: "  weft schema rollback acme bet.placed 1.1.0 --why 'refuses the bets of the old app' --yes",
 		Args:    cobra.ExactArgs(3),

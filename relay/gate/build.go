@@ -127,18 +127,16 @@ func (t *eventType) settle() {
 	}
 }
 
-// without is the version that judges the events of an active one after it was rolled back (registry.Rollback), nil where
-// nothing does.
-func (t *eventType) without(v *Version) (other *Version) {
-	for _, one := range t.versions {
-		if one == v || !one.live() || !one.Status.Enforced() || one.Number.NewMajor(v.Number) {
-			continue
-		}
-		if other == nil || other.Status != schema.Active && one.Status == schema.Active {
-			other = one
+// without is the version that judges the events of an active one after it was rolled back, as registry.Rollback says; nil
+// where nothing does.
+func (t *eventType) without(v *Version) *Version {
+	for _, one := range t.versions { // the newest first
+		below := one.Number.Compare(v.Number) < 0
+		if one != v && !one.Number.NewMajor(v.Number) && one.live() && (one.Status == schema.Active || below && one.Status == schema.Deprecated) {
+			return one
 		}
 	}
-	return other
+	return nil
 }
 
 // newest is the newest active version of a major, nil without any.

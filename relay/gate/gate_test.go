@@ -294,6 +294,7 @@ func TestRefusalsThatARollbackWouldEnd(t *testing.T) {
 		"to a deprecated one":          {map[string]schema.Status{"1.0.0": schema.Deprecated}, 1},
 		"to none":                      {map[string]schema.Status{"1.0.0": schema.Retired}, 2},
 		"to a newer one before others": {map[string]schema.Status{"1.0.0": schema.Active, "1.2.0": schema.Active}, 0},
+		"not to a newer one that went": {map[string]schema.Status{"1.0.0": schema.Active, "1.2.0": schema.Deprecated}, 1},
 	} {
 		w := newWorld(t)
 		for version, status := range c.others {
