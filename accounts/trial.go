@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/streams/fault"
@@ -145,8 +146,18 @@ type TrialFault struct {
 	Place string `json:"place"` // RFC 6901, in the schema
 }
 
-// MaxTrialFaults is how many of them are told of one version.
-const MaxTrialFaults = 5
+// Bounds of a region's record of a version.
+const (
+	MaxTrialFaults = 5   // that are told
+	MaxTrialPlace  = 256 // bytes of the place of one
+	MaxTrialRelays = 64  // of which each stands for itself
+)
+
+// Bounded is the fault with its place cut to the bound.
+func (f TrialFault) Bounded() TrialFault {
+	f.Place = strings.ToValidUTF8(f.Place[:min(len(f.Place), MaxTrialPlace)], "")
+	return f
+}
 
 // VersionReport is what a relay has counted of one version since it started.
 type VersionReport struct {
@@ -187,7 +198,7 @@ type Trial struct {
 	Subject string                 `json:"subject"`
 	Version schema.Version         `json:"version"`
 	Region  string                 `json:"region"`
-	Relays  map[string]RelayCounts `json:"relays,omitempty"`  // by relay id
+	Relays  map[string]RelayCounts `json:"relays,omitempty"`  // by relay id; those that are gone together under ""
 	Faults  []TrialFault           `json:"faults,omitempty"`  // the first ones that were told
 	At      time.Time              `json:"at"`                // of this record, by the region's clock
 	Verdict *TrialVerdict          `json:"verdict,omitempty"` // of the region that judges
@@ -248,6 +259,26 @@ func (t *Trial) Join(o *Trial) *Trial {
 	}
 	next.Faults = JoinFaults(t.Faults, o.Faults)
 	return &next
+}
+
+// Fold puts relays that are gone together where there are too many, those that began first before others, and returns
+// which ones. What such a relay tells later would count again: gone says for sure that it has ended.
+func (t *Trial) Fold(gone func(relay string) bool) (folded []string) {
+	ids := slices.SortedFunc(maps.Keys(t.Relays), func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.Relays[a].Began, t.Relays[b].Began), cmp.Compare(a, b))
+	})
+	for _, id := range ids {
+		if len(t.Relays) <= MaxTrialRelays {
+			break
+		}
+		if id == "" || !gone(id) {
+			continue
+		}
+		t.Relays[""] = RelayCounts{Past: t.Relays[""].Past.Plus(t.Relays[id].Total())}
+		delete(t.Relays, id)
+		folded = append(folded, id)
+	}
+	return folded
 }
 
 // JoinFaults are the first of two lists, each once.

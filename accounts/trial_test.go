@@ -2,8 +2,10 @@ package accounts
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +126,28 @@ func TestATrialJoinsByRelay(t *testing.T) {
 	}
 	if len(a.Relays) != 1 || len(a.Faults) != 1 || !reflect.DeepEqual(a.Join(&Trial{}).Total(), a.Total()) {
 		t.Error("a record was changed in place")
+	}
+}
+
+func TestRelaysThatAreGoneStandTogether(t *testing.T) {
+	trial := &Trial{Relays: map[string]RelayCounts{}}
+	for i := range MaxTrialRelays + 3 {
+		trial.Relays[fmt.Sprintf("r%02d", i)] = RelayCounts{Began: int64(i), Past: Counts{Shadow: Count{Checked: 1}}, Now: Counts{Active: Count{Checked: 1, Failed: 1}}}
+	}
+	total := trial.Total()
+	if folded := trial.Fold(func(string) bool { return false }); folded != nil {
+		t.Errorf("living ones were folded: %v", folded)
+	}
+	folded := trial.Fold(func(id string) bool { return id != "r01" })
+	if !slices.Equal(folded, []string{"r00", "r02", "r03", "r04"}) || len(trial.Relays) != MaxTrialRelays || trial.Total() != total {
+		t.Errorf("%v, %d relays, %+v of %+v", folded, len(trial.Relays), trial.Total(), total)
+	}
+	trial.Relays["new"] = RelayCounts{Began: 100, Now: Counts{Shadow: Count{Checked: 5}}}
+	if folded := trial.Fold(func(string) bool { return true }); !slices.Equal(folded, []string{"r01"}) || trial.Total().Shadow.Checked != total.Shadow.Checked+5 {
+		t.Errorf("%v, %+v", folded, trial.Total())
+	}
+	if f := (TrialFault{Place: strings.Repeat("x", MaxTrialPlace-1) + "é"}).Bounded(); len(f.Place) != MaxTrialPlace-1 {
+		t.Errorf("a place of %d bytes", len(f.Place))
 	}
 }
 

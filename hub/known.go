@@ -70,6 +70,14 @@ func (r *relays) lacking(now time.Time, ok func(accounts.RelayReport) bool) (ids
 	return ids, r.changed
 }
 
+// lives says whether a relay was heard of a moment ago.
+func (r *relays) lives(id string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one, heard := r.heard[id]
+	return heard && now.Sub(one.at) <= relayGone
+}
+
 // count is how many relays are heard of.
 func (r *relays) count(now time.Time) int {
 	r.mu.Lock()

@@ -35,16 +35,17 @@ type trials struct {
 	mu    sync.Mutex
 	heard map[string]*accounts.Trial // what relays of the own region told in this life of the server, by accounts.SchemaID
 
-	// of the loop over trials alone
-	word  map[string]lastWord  // of other regions, by accounts.TrialID
-	retry map[string]time.Time // when what failed is tried again, by accounts.SchemaID
+	// of the loop over trials alone, by accounts.SchemaID
+	word  map[string]map[string]lastWord // of other regions
+	retry map[string]time.Time           // when what failed is tried again
+	began time.Time                      // when the loop began: relays are heard of since
 }
 
 // lastWord is when a region's record last changed, by the own clock; the zero time for a record that was found.
 type lastWord struct{ at, heard time.Time }
 
 func newTrials() *trials {
-	return &trials{heard: map[string]*accounts.Trial{}, word: map[string]lastWord{}, retry: map[string]time.Time{}}
+	return &trials{heard: map[string]*accounts.Trial{}, word: map[string]map[string]lastWord{}, retry: map[string]time.Time{}}
 }
 
 // note takes in what a relay tells of versions on trial. What it checked by must be what is registered.
@@ -60,6 +61,9 @@ func (t *trials) note(rep *accounts.RelayReport, state *control.State) {
 		have := t.heard[id]
 		if have == nil {
 			have = new(accounts.Trial)
+		}
+		for i := range v.Faults {
+			v.Faults[i] = v.Faults[i].Bounded()
 		}
 		told := accounts.RelayCounts{Began: rep.Began, Now: v.Counts}
 		t.heard[id] = have.Join(&accounts.Trial{Relays: map[string]accounts.RelayCounts{rep.ID: told}, Faults: v.Faults})
@@ -86,11 +90,26 @@ func (t *trials) retain(on []*accounts.Schema) {
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.heard, func(id string, _ *accounts.Trial) bool { return !ids[id] })
 	maps.DeleteFunc(t.retry, func(id string, _ time.Time) bool { return !ids[id] })
+	maps.DeleteFunc(t.word, func(id string, _ map[string]lastWord) bool { return !ids[id] })
+}
+
+// forget drops what was heard of relays that ended, once it is in the record of all of them.
+func (t *trials) forget(id string, relays []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if have := t.heard[id]; have != nil && len(relays) > 0 {
+		next := have.Join(&accounts.Trial{})
+		for _, relay := range relays {
+			delete(next.Relays, relay)
+		}
+		t.heard[id] = next
+	}
 }
 
 // trialLoop looks at versions on trial: each server hears of them, the one that leads the region records what it heard,
 // and the one that leads the control home judges.
 func (h *Hub) trialLoop(ctx context.Context) {
+	h.trials.began = time.Now()
 	tick := time.NewTicker(h.opts.TrialEvery)
 	defer tick.Stop()
 	for {
@@ -127,6 +146,7 @@ func (h *Hub) lookAtTrials(ctx context.Context, state *control.State, on []*acco
 		}
 		have := own(s)
 		next := have.Join(h.trials.of(s.ID()))
+		h.trials.forget(s.ID(), next.Fold(h.relayEnded))
 		if h.judges() {
 			h.judgeTrial(ctx, state, s, next)
 		}
@@ -135,6 +155,12 @@ func (h *Hub) lookAtTrials(ctx context.Context, state *control.State, on []*acco
 			h.recordTrial(ctx, next)
 		}
 	}
+}
+
+// relayEnded says whether a relay of the region has ended. What a server that has just started has not heard says nothing.
+func (h *Hub) relayEnded(relay string) bool {
+	now := time.Now()
+	return now.Sub(h.trials.began) > 2*relayGone && !h.relays.lives(relay, now)
 }
 
 // worthTelling says whether a record differs from the one that the control log has, or that one is old.
@@ -213,8 +239,7 @@ func (h *Hub) silent(state *control.State, s *accounts.Schema, now time.Time) []
 		if r.Name == h.opts.Identity.Region || !tenant.In(r.Name) {
 			continue
 		}
-		id := accounts.TrialID(s.Tenant, s.Subject, s.Version, r.Name)
-		word := h.trials.hear(id, state.Trials[id], now)
+		word := h.trials.hear(s.ID(), r.Name, state.Trials[accounts.TrialID(s.Tenant, s.Subject, s.Version, r.Name)], now)
 		if now.Sub(word.heard) > silentLooks*h.opts.TrialEvery {
 			out = append(out, r.Name)
 		}
@@ -223,19 +248,21 @@ func (h *Hub) silent(state *control.State, s *accounts.Schema, now time.Time) []
 }
 
 // hear notes whether a region's record has changed since it was last looked at.
-func (t *trials) hear(id string, rec *accounts.Trial, now time.Time) lastWord {
+func (t *trials) hear(id, region string, rec *accounts.Trial, now time.Time) lastWord {
 	if rec == nil {
-		delete(t.word, id)
 		return lastWord{}
 	}
-	have, known := t.word[id]
+	if t.word[id] == nil {
+		t.word[id] = map[string]lastWord{}
+	}
+	have, known := t.word[id][region]
 	switch {
 	case !known:
 		have = lastWord{at: rec.At} // it may be an old one: the next will tell
 	case !have.at.Equal(rec.At):
 		have = lastWord{at: rec.At, heard: now}
 	}
-	t.word[id] = have
+	t.word[id][region] = have
 	return have
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,7 +136,10 @@ func policyText(status schema.Status, p *accounts.TrialPolicy) string {
 // printTrial tells how a version on trial does.
 func printTrial(w io.Writer, v *hub.SchemaView) {
 	t := v.Trial
-	fmt.Fprintf(w, "\n%s\n", policyText(v.Status, &t.Policy))
+	fmt.Fprintln(w)
+	if t.State != accounts.TrialPassed {
+		fmt.Fprintln(w, policyText(v.Status, &t.Policy))
+	}
 	state := string(t.State)
 	if state == "" {
 		state = "not looked at"
@@ -160,6 +162,6 @@ func printTrial(w io.Writer, v *hub.SchemaView) {
 		fmt.Fprintf(w, "  first failures, by rule and place in the schema:\n")
 	}
 	for _, f := range t.Faults {
-		fmt.Fprintf(w, "    %s  %s\n", f.Rule, strings.TrimSpace(f.Place))
+		fmt.Fprintf(w, "    %-20s  %s\n", f.Rule, f.Place)
 	}
 }
