@@ -183,7 +183,7 @@ func lineOf(info *jetstream.ConsumerInfo) durableLine {
 	switch {
 	case info.Paused:
 		l.State = statePaused
-	case info.NumWaiting > 0 || info.NumAckPending > 0:
+	case info.NumWaiting > 0 || info.NumAckPending > 0 && (l.Group == "" || l.Owner != ""): // a full batch asks for nothing
 		l.State = stateRead
 	}
 	return l

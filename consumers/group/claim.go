@@ -23,6 +23,7 @@ type Claim struct {
 
 	mu    sync.Mutex
 	until *time.Timer // ends the claim, by our own clock
+	taken bool        // another owner has the durable, or may have it
 }
 
 // Durable is its name.
@@ -59,10 +60,19 @@ func (c *Claim) over() {
 
 // lose ends the claim because another owner has the durable, or may have it.
 func (c *Claim) lose(why string) {
+	c.mu.Lock()
+	c.taken = true
+	c.mu.Unlock()
 	if c.ctx.Err() == nil {
 		c.log.Warn("durable lost", zap.String("why", why))
 	}
 	c.end()
+}
+
+func (c *Claim) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken
 }
 
 // Fenced is a store whose batches commit only for as long as nobody took the claim over: what package once and others apply

@@ -77,7 +77,7 @@ func (m *Member) own(ctx context.Context, durable, store string) error {
 	if err != nil {
 		return err
 	}
-	c.track.home = r.home
+	c.track.home, r.partitions = r.home, c.partitions
 	resume, err := m.place(c, r, store)
 	if err != nil {
 		return err
@@ -87,7 +87,30 @@ func (m *Member) own(ctx context.Context, durable, store string) error {
 		return err
 	}
 	c.log.Info("durable owned", zap.Uint64("epoch", lease.Epoch), zap.Uint64("resume", resume), zap.Duration("after", time.Since(begun)))
-	return m.handle(c.ctx, c, sub)
+	err = m.handle(c.ctx, c, sub)
+	m.unlabel(c, r)
+	return err
+}
+
+// unlabel takes the owner's name off a durable that is given back, for whoever looks at it. Nobody else can have it yet.
+func (m *Member) unlabel(c *Claim, r *region) {
+	if c.lost() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), m.opts.TTL/4)
+	defer cancel()
+	cons, err := r.js.Consumer(ctx, m.opts.Subscription.Stream, c.durable)
+	if err == nil {
+		config := cons.CachedInfo().Config
+		if epoch, _ := consumers.OwnerEpoch(&config); epoch != c.lease.Epoch {
+			return
+		}
+		delete(config.Metadata, LabelOwner)
+		_, err = r.js.UpdateConsumer(ctx, m.opts.Subscription.Stream, config)
+	}
+	if err != nil {
+		c.log.Debug("label not taken off", zap.Error(err))
+	}
 }
 
 func (m *Member) claimed(ctx context.Context, lease Lease, begun time.Time) *Claim {

@@ -6,12 +6,12 @@ import (
 	"sort"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/header"
+	"github.com/weft-mesh/weft/streams/partition"
 	"github.com/weft-mesh/weft/streams/subject"
 )
 
@@ -180,6 +180,8 @@ type region struct {
 	home  subject.Origin
 	peers []subject.Origin
 	wait  time.Duration // for each question
+
+	partitions []int // of the durable whose place is looked for
 }
 
 // lookAt reads a stream's configuration.
@@ -242,32 +244,45 @@ func found(m *jetstream.RawStreamMsg, err error) (stored, bool, error) {
 	return stored{m.Sequence, consumers.OriginSequence(m.Header, m.Sequence), m.Header.Get(header.MsgID)}, true, nil
 }
 
+// find reads the headers of the durable's own events: of the others none can be the one.
 func (r *region) find(ctx context.Context, filter, id string) (stored, bool, error) {
-	cons, err := r.st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}, HeadersOnly: true})
+	cons, err := r.st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: r.own(filter), HeadersOnly: true})
 	if err != nil {
 		return stored{}, false, fault.Wrap(opStart, fault.Unavailable, err)
 	}
-	for left := cons.CachedInfo().NumPending; left > 0; {
-		batch, err := cons.Fetch(int(min(left, 1000)), jetstream.FetchMaxWait(r.wait)) //nolint:gosec // at most 1000
+	left := cons.CachedInfo().NumPending
+	it, err := cons.Messages()
+	if err != nil {
+		return stored{}, false, fault.Wrap(opStart, fault.Unavailable, err)
+	}
+	defer it.Stop()
+	for ; left > 0; left-- {
+		m, err := it.Next(jetstream.NextMaxWait(r.wait))
 		if err != nil {
-			return stored{}, false, fault.Wrap(opStart, fault.Unavailable, err)
+			return stored{}, false, fault.New(opStart, fault.Unavailable, "", "event %s not found in time, %d events were not looked at: %v", id, left, err)
 		}
-		got := uint64(0)
-		for m := range batch.Messages() {
-			got++
-			if m.Headers().Get(header.MsgID) != id {
-				continue
-			}
-			meta, err := m.Metadata()
-			if err != nil {
-				return stored{}, false, fault.Wrap(opStart, fault.Internal, err)
-			}
-			return stored{seq: meta.Sequence.Stream, id: id}, true, nil
+		if m.Headers().Get(header.MsgID) != id {
+			continue
 		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) || got == 0 {
-			return stored{}, false, fault.New(opStart, fault.Unavailable, "", "event %s not found in time: %d events were not looked at", id, left)
+		meta, err := m.Metadata()
+		if err != nil {
+			return stored{}, false, fault.Wrap(opStart, fault.Internal, err)
 		}
-		left -= min(got, left)
+		return stored{seq: meta.Sequence.Stream, id: id}, true, nil
 	}
 	return stored{}, false, nil
+}
+
+// own narrows a filter to the partitions of the durable.
+func (r *region) own(filter string) []string {
+	if len(r.partitions) == partition.Count {
+		return []string{filter}
+	}
+	var own []string
+	for _, p := range r.partitions {
+		if f, ok := subject.InPartition(filter, p); ok {
+			own = append(own, f)
+		}
+	}
+	return own
 }
