@@ -15,10 +15,13 @@ import (
 // Owner makes a durable one subscription's at a time: the server serves none but the one with the highest epoch.
 //
 // Whoever subscribes under a higher epoch takes the durable over. What its predecessor had fetched and not acknowledged
-// comes again, in order, and the predecessor is refused: its Run ends with kind Conflict and code CodeTakenOver. Only what
-// its last pull request had asked for can still reach it, for Options.PullExpiry at most. The epoch is the name of the
-// durable's one priority group, which each pull request has to name. What no server can hold to an epoch is the effect:
-// see idempotency.Fence.
+// comes again, in order, and the predecessor is refused: its Run ends with kind Conflict and code CodeTakenOver. The epoch
+// is the name of the durable's one priority group, which each pull request has to name.
+//
+// A pull request that the predecessor had sent before is still served, for Options.PullExpiry at most, and what it brings
+// stays with the predecessor until its Run has ended. Who takes over therefore knows, as package group does by its leases,
+// that the predecessor has been gone, or has not been running, for that long. What no server can hold to an epoch is the
+// effect: see idempotency.Fence.
 type Owner struct {
 	Epoch  uint64            // from 1
 	Resume uint64            // sequence to go on from when taking over; 0: after the last event before which all are acknowledged

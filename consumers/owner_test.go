@@ -1,11 +1,12 @@
 package consumers_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -19,39 +20,57 @@ func owned(o consumers.Options, epoch uint64) consumers.Options {
 	return o
 }
 
-// TestAnOwnerTakesOver: who comes with a higher epoch gets what the one before had not acknowledged, in order, and that one is
-// refused; who comes with a lower one is refused at once.
+// TestAnOwnerTakesOver: who comes with a higher epoch gets at once, and in order, what a dead owner had fetched and not
+// acknowledged; one with a lower epoch is refused.
 func TestAnOwnerTakesOver(t *testing.T) {
 	r := newRegion(t)
 	r.publish("bets", 1, 10)
-	stuck := make(chan struct{})
-	first := run(t, r.subscribe(owned(r.options("d"), 1)), func(ctx context.Context, m *consumers.Message) error {
-		if m.EventID != "bets-3" {
-			return nil
+	r.subscribe(owned(r.options("d"), 1))
+	dead, err := r.js.Consumer(t.Context(), subject.EventsStream, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetched, err := dead.Fetch(8, jetstream.FetchPriorityGroup("e1"), jetstream.FetchMaxWait(time.Second/2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range fetched.Messages() {
+		if meta, err := m.Metadata(); err == nil && meta.Sequence.Stream <= 2 {
+			if err := m.DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-		close(stuck)
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	<-stuck
-	streamtest.Eventually(t, patience, func() (bool, string) {
-		floor := r.info("d").AckFloor.Stream
-		return floor == 2, fmt.Sprint("acknowledged up to ", floor)
-	})
+	}
+	if err := fetched.Error(); err != nil {
+		t.Fatal(err)
+	}
 	second := run(t, r.subscribe(owned(r.options("d"), 2)), nil)
 	second.wants(ids("bets", 3, 10)...)
-	if err := <-first.done; fault.CodeOf(err) != consumers.CodeTakenOver || fault.KindOf(err) != fault.Conflict {
-		t.Errorf("the owner before ends with %v", err)
-	}
-	first.done <- nil
 	if _, err := consumers.Subscribe(t.Context(), owned(r.options("d"), 1)); fault.CodeOf(err) != consumers.CodeTakenOver {
 		t.Errorf("a lower epoch: %v", err)
 	}
 	if label := r.info("d").Config.Metadata["weft-owner"]; label != "member-2" {
 		t.Errorf("the durable's label says %q", label)
 	}
-	r.publish("bets", 11, 12)
-	second.wants(ids("bets", 3, 12)...)
+	if err := second.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAnOwnerIsRefused: its Run ends when another one has taken over.
+func TestAnOwnerIsRefused(t *testing.T) {
+	r := newRegion(t)
+	first := run(t, r.subscribe(owned(r.options("d"), 1)), nil)
+	r.publish("bets", 1, 2)
+	first.wants(ids("bets", 1, 2)...)
+	second := run(t, r.subscribe(owned(r.options("d"), 2)), nil)
+	err := <-first.done
+	first.done <- nil
+	if fault.CodeOf(err) != consumers.CodeTakenOver || fault.KindOf(err) != fault.Conflict {
+		t.Errorf("the owner before ends with %v", err)
+	}
+	r.publish("bets", 3, 4)
+	second.count(2)
 	if err := second.end(); err != nil {
 		t.Error(err)
 	}
