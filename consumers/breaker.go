@@ -261,22 +261,22 @@ func (b *breaker) untilOpen(stop func()) (done func()) {
 	}
 }
 
-// idlePoll is how often a half-open breaker is asked whether there is nothing left to try with.
-const idlePoll = time.Second
+// pausePoll is how often a pause is looked at: the connection may be closed, or nothing be left to try with.
+const pausePoll = time.Second
 
 // awaitPull returns when events may be fetched: the breaker is closed, or its pause is over and nothing is here that
 // could be tried.
-func (b *breaker) awaitPull(ctx context.Context, waiting *backlog) {
-	for ctx.Err() == nil {
-		state, _, until, moved := b.look()
+func (s *Subscription) awaitPull(ctx context.Context, b *backlog) {
+	for ctx.Err() == nil && !s.nc.IsClosed() {
+		state, _, until, moved := s.breaker.look()
 		now := time.Now()
-		if state == BreakerClosed || !now.Before(until) && waiting.idle() {
+		if state == BreakerClosed || !now.Before(until) && b.idle() {
 			return
 		}
-		if now.Before(until) {
-			await(ctx, moved, until)
-		} else {
-			await(ctx, moved, now.Add(idlePoll))
+		next := now.Add(pausePoll)
+		if now.Before(until) && until.Before(next) {
+			next = until
 		}
+		await(ctx, moved, next)
 	}
 }

@@ -3,6 +3,7 @@ package consumers
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,11 +13,10 @@ import (
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBacklog(true, func(m *Message) string { return m.EventID }, nil)
-		seq := uint64(0)
+		var seq atomic.Uint64
 		add := func(keys string) {
 			for _, k := range keys {
-				seq++
-				b.add(&Message{EventID: string(k), Sequence: seq}, nil, nil, time.Now())
+				b.add(&Message{EventID: string(k), Sequence: seq.Add(1)}, nil, nil, time.Now())
 			}
 		}
 		start := time.Now()

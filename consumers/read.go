@@ -23,7 +23,7 @@ const (
 // read fills the backlog until ctx ends (nil) or the durable cannot be read any more (why).
 func (s *Subscription) read(ctx context.Context, b *backlog) error {
 	for {
-		s.breaker.awaitPull(ctx, b)
+		s.awaitPull(ctx, b)
 		why := s.pull(ctx, b)
 		if ctx.Err() != nil {
 			return nil
