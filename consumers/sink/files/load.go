@@ -12,37 +12,63 @@ import (
 	"go.uber.org/zap"
 )
 
-// load remembers the last events of the table, and stops where the options say.
+// load remembers the last events of the table. It reads several versions at a time, and remembers them in order.
 func (s *Sink) load(ctx context.Context) error {
-	var tail []*commit // the newest first
-	events := 0
-	oldest := int64(math.MinInt64) // counted from the last commit that added events: time without any does not count
-	for v := s.version; v >= 0 && events < s.opts.Remember; v-- {
-		c, err := s.table.read(ctx, v)
-		if errors.Is(err, errMissing) {
-			break // another tool has cleaned the log up
-		}
-		if err != nil {
-			return err
-		}
-		added := c.rows()
-		if added > 0 && events == 0 {
-			oldest = c.info.Timestamp - s.opts.Horizon.Milliseconds()
-		} else if c.info.Timestamp < oldest {
-			break
-		}
-		tail = append(tail, c)
-		events += added
+	tail, err := s.tail(ctx)
+	if err != nil {
+		return err
 	}
 	slices.Reverse(tail)
 	first := s.version - int64(len(tail)) + 1
-	// Files of several versions are read at a time; they are remembered in order.
 	for from := 0; from < len(tail); from += parallel {
 		if err := s.loadSome(ctx, first+int64(from), tail[from:min(from+parallel, len(tail))]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tail reads the last commits, the newest first, until their events are enough or too old: older by the horizon than
+// the last commit that added events, so that time without any does not count.
+func (s *Sink) tail(ctx context.Context) (tail []*commit, err error) {
+	events, oldest := 0, int64(math.MinInt64)
+	for v := s.version; v >= 0; v -= parallel {
+		some, err := s.commits(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range some {
+			if c == nil { // another tool has cleaned the log up
+				return tail, nil
+			}
+			added := c.rows()
+			if added > 0 && events == 0 {
+				oldest = c.info.Timestamp - s.opts.Horizon.Milliseconds()
+			}
+			if events >= s.opts.Remember || c.info.Timestamp < oldest {
+				return tail, nil
+			}
+			tail = append(tail, c)
+			events += added
+		}
+	}
+	return tail, nil
+}
+
+// commits reads a version and those before it, nil for one that is gone.
+func (s *Sink) commits(ctx context.Context, newest int64) ([]*commit, error) {
+	some := make([]*commit, min(parallel, newest+1))
+	errs := make([]error, len(some))
+	var readers sync.WaitGroup
+	for i := range some {
+		readers.Go(func() {
+			if some[i], errs[i] = s.table.read(ctx, newest-int64(i)); errors.Is(errs[i], errMissing) {
+				errs[i] = nil
+			}
+		})
+	}
+	readers.Wait()
+	return some, errors.Join(errs...)
 }
 
 func (s *Sink) loadSome(ctx context.Context, first int64, commits []*commit) error {

@@ -50,7 +50,7 @@ const (
 	mostEvents   = 10_000
 	minFileBytes = 64 << 10
 	// parallel is how many objects are read at a time when the table is opened.
-	parallel = 8
+	parallel = 16
 )
 
 // DefaultOptions returns the options with every default filled in.

@@ -26,6 +26,7 @@ func (e *entry) position() recent.Position {
 type batch struct {
 	*sink.Verdicts
 	fresh []entry // neither stored nor refused, in order
+	twins []entry // have the id of one before them, which must be stored before they can be compared
 }
 
 // rounds is how often a batch is begun anew before the events rest: another writer is busy with the target.
@@ -58,16 +59,19 @@ func (s *Sink) write(ctx context.Context, b *batch) error {
 		if err := s.compare(ctx, b); err != nil {
 			return err
 		}
-		if len(b.fresh) == 0 {
+		if len(b.fresh) > 0 {
+			if err := s.publish(ctx, b); err != nil {
+				return err
+			}
+		}
+		if len(b.fresh) > 0 {
+			s.metrics.rounds.Inc()
+			continue
+		}
+		if len(b.twins) == 0 {
 			return nil
 		}
-		if err := s.publish(ctx, b); err != nil {
-			return err
-		}
-		if len(b.fresh) == 0 {
-			return nil
-		}
-		s.metrics.rounds.Inc()
+		b.fresh, b.twins = b.twins, nil
 	}
 	return fault.New("", fault.Unavailable, "target_busy", "another writer adds to stream %s all the time: give this sink a stream of its own", s.opts.Stream)
 }
@@ -75,6 +79,7 @@ func (s *Sink) write(ctx context.Context, b *batch) error {
 // compare takes the events out that the target has.
 func (s *Sink) compare(ctx context.Context, b *batch) error {
 	fresh := b.fresh[:0:0]
+	here := make(map[string]bool, len(b.fresh))
 	for i := range b.fresh {
 		e := &b.fresh[i]
 		match, where := s.seen.Find(e.m.EventID, e.position())
@@ -89,7 +94,10 @@ func (s *Sink) compare(ctx context.Context, b *batch) error {
 			}
 		}
 		switch {
+		case match == recent.New && here[e.m.EventID]:
+			b.twins = append(b.twins, *e)
 		case match == recent.New:
+			here[e.m.EventID] = true
 			fresh = append(fresh, *e)
 		case same:
 			b.Add(sink.Duplicate, 1)

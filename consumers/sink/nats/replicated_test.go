@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,8 +119,10 @@ func cluster(t *testing.T) []*server.Server {
 func TestPermissions(t *testing.T) {
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
-		Users: []*server.User{{Username: "owner", Password: "o"}, {Username: "sink", Password: "s", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{"$JS.API.STREAM.INFO.COPY", "$JS.API.STREAM.NAMES"}}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}},
+		Users: []*server.User{{Username: "owner", Password: "o"}, {Username: "sink", Password: "s", Permissions: allow("$JS.API.STREAM.INFO.COPY", "$JS.API.STREAM.NAMES")},
+			// what deploy/docs/sinks.md asks for
+			{Username: "copier", Password: "c", Permissions: allow("copy.evt.>", "$JS.API.STREAM.INFO.COPY", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.MSG.GET.COPY",
+				"$JS.API.CONSUMER.CREATE.COPY.>", "$JS.API.CONSUMER.MSG.NEXT.COPY.>", "$JS.API.CONSUMER.DELETE.COPY.>")}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +161,26 @@ func TestPermissions(t *testing.T) {
 	if err := sink.HandleBatch(t.Context(), messages(0, 1)); fault.KindOf(err) != fault.Unavailable || fault.CodeOf(err) != "not_permitted" || retry.Classify(err) != retry.Outage {
 		t.Errorf("no permission: %v", err)
 	}
-	if err := errors.Join(sink.Close()); err != nil {
-		t.Error(err)
+
+	o.URLs, o.Timeout = []string{at("copier:c")}, patience
+	for range 2 { // the second one reads the end of the target
+		s, err := Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := message(0)
+		moved.OriginSeq = 1000 // is compared with what is stored
+		s.mustWrite(t, append(messages(0, 9), moved))
+		if s.seen.Len() != 10 || s.nc.LastError() != nil {
+			t.Errorf("%d events are known; %v", s.seen.Len(), s.nc.LastError())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
+}
+
+// allow is who may publish to these subjects, and receive answers.
+func allow(publish ...string) *server.Permissions {
+	return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}
 }

@@ -308,7 +308,13 @@ func TestWhatComesAgain(t *testing.T) {
 		m.Raw = bytes.Replace(m.Raw, []byte(`"amount":`), []byte(`"amount":1`), 1)
 		return m
 	}
-	s.mustWrite(t, messages(0, 9))
+	third := other(9)
+	third.OriginSeq++
+	errs, ok := errors.AsType[consumers.BatchErrors](s.HandleBatch(t.Context(), append(messages(0, 9), moved(9), other(9), third)))
+	if !ok || errs[9] != nil || errs[10] != nil || retry.Classify(errs[11]) != retry.Hopeless || retry.Classify(errs[12]) != retry.Hopeless {
+		t.Errorf("several of one id at once: %v", errs)
+	}
+	g.wantOnce(9)
 	for name, s := range map[string]*Sink{"same process": s, "next process": g.open(o)} {
 		errs, ok := errors.AsType[consumers.BatchErrors](s.HandleBatch(t.Context(), []*consumers.Message{moved(1), other(2), message(3)}))
 		if !ok || errs[0] != nil || errs[2] != nil || fault.CodeOf(errors.Unwrap(errs[1])) != "event_id_conflict" || retry.Classify(errs[1]) != retry.Hopeless {
