@@ -45,6 +45,7 @@ func child() bool {
 
 // Processes that are killed wherever they are leave each event once, and nothing that the next one does not remove.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	first := 0
 	for kill := 1; kill <= 5 && first <= childLast; kill++ {

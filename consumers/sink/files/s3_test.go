@@ -167,6 +167,7 @@ func TestS3(t *testing.T) {
 }
 
 func TestS3Refusals(t *testing.T) {
+	t.Parallel()
 	f := fakeS3(t)
 	open := func(change func(*S3)) error {
 		o := Options{S3: f.options("")}
@@ -203,6 +204,7 @@ func TestS3Refusals(t *testing.T) {
 
 // While the server is busy events wait, and nothing of what was begun stays.
 func TestS3IsBusy(t *testing.T) {
+	t.Parallel()
 	f := fakeS3(t)
 	st := f.bucket(t)
 	s := openIn(t, Options{}, st)

@@ -217,12 +217,14 @@ func TestOneThatIsNoEventIsRefusedAlone(t *testing.T) {
 // A crash between any two steps, and an answer that is lost at any of them, leaves each event once when it came again,
 // to the same process or to the next one, and nothing else.
 func TestEveryStepFails(t *testing.T) {
+	t.Parallel()
 	lost := errors.New("the answer was lost")
 	for _, how := range []struct {
 		name         string
 		after, again bool
 	}{{"before, next process", false, false}, {"after, next process", true, false}, {"before, same process", false, true}, {"after, same process", true, true}} {
 		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
 			for k := 1; ; k++ {
 				st := newMem()
 				openIn(t, Options{}, st).mustWrite(t, messages(0, 9))
