@@ -17,15 +17,16 @@ const maxListed = 20
 
 // sendSummary is what became of the events.
 type sendSummary struct {
-	Sent       int     `json:"sent"`
-	Stored     int     `json:"stored"`
-	Duplicates int     `json:"duplicates"`
-	Forwarded  int     `json:"forwarded"` // stored in their key's home region
-	Rejected   int     `json:"rejected"`  // never stored as they are
-	Unknown    int     `json:"unknown"`   // not known to be stored
-	LastLine   int     `json:"last_line"` // of the input, taken up
-	Seconds    float64 `json:"seconds"`
-	PerSecond  float64 `json:"per_second"`
+	Sent        int     `json:"sent"`
+	Stored      int     `json:"stored"`
+	Duplicates  int     `json:"duplicates"`
+	Forwarded   int     `json:"forwarded"`     // stored in their key's home region
+	DeadLetters int     `json:"dead_lettered"` // kept where no consumer sees them, because their type has no schema
+	Rejected    int     `json:"rejected"`      // never stored as they are
+	Unknown     int     `json:"unknown"`       // not known to be stored
+	LastLine    int     `json:"last_line"`     // of the input, taken up
+	Seconds     float64 `json:"seconds"`
+	PerSecond   float64 `json:"per_second"`
 }
 
 // sendReport counts results, lists refused events, and shows how far a send is on a terminal.
@@ -68,6 +69,8 @@ func (r *sendReport) result(line inputLine, res client.Result) {
 		r.sum.Duplicates++
 	case client.Forwarded:
 		r.sum.Forwarded++
+	case client.DeadLettered:
+		r.sum.DeadLetters++
 	case client.Rejected:
 		r.sum.Rejected++
 		r.list(line, res)
@@ -147,6 +150,9 @@ func (s *sendSummary) outcome() string {
 	text := fmt.Sprintf("%d stored, %d duplicates, %d rejected", s.Stored, s.Duplicates, s.Rejected)
 	if s.Forwarded > 0 {
 		text += fmt.Sprintf(", %d forwarded", s.Forwarded)
+	}
+	if s.DeadLetters > 0 {
+		text += fmt.Sprintf(", %d kept among the dead letters, for their types have no schema", s.DeadLetters)
 	}
 	if s.Unknown > 0 {
 		text += fmt.Sprintf(", %d not known to be stored", s.Unknown)

@@ -43,6 +43,24 @@ type answer struct {
 	Stored  *int   `json:"stored"`
 	Ack     string `json:"ack"`
 	Results []item `json:"results"`
+
+	Warnings []warning `json:"warnings"`
+}
+
+// warning is what a relay says about events that it took.
+type warning struct {
+	Code   string `json:"code"`
+	Schema string `json:"schema"`
+	Detail string `json:"detail"`
+}
+
+// pass passes on what a relay says about events that it took, each once.
+func (c *Client) pass(list []warning) {
+	for _, w := range list {
+		if _, said := c.said.LoadOrStore(w, true); !said {
+			c.o.Logger.Warn("the relay says of events that it took: "+w.Detail, zap.String("code", w.Code), zap.String("schema", w.Schema))
+		}
+	}
 }
 
 type item struct {
@@ -87,6 +105,7 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 	if err := json.Unmarshal(body, &a); err != nil {
 		a = answer{Code: "http_" + strconv.Itoa(res.StatusCode), Detail: "an answer that is not a relay's"}
 	}
+	r.pass(a.Warnings)
 	after := retryAfter(res.Header.Get("Retry-After"), r.o.Now())
 	switch code := res.StatusCode; {
 	case code == http.StatusAccepted && single:
@@ -95,7 +114,7 @@ func (r *run) attempt(ctx context.Context, open []int) attempt {
 			r.note(open, "answer_malformed", "an answer without a status")
 			return attempt{open: open}
 		}
-		r.settle(open[0], item{Status: status, Region: a.Region, Seq: a.Seq}, a.Ack)
+		r.settle(open[0], item{Status: status, Region: a.Region, Seq: a.Seq, Code: a.Code, Detail: a.Detail}, a.Ack)
 		return attempt{}
 	case a.Stored != nil && (code == http.StatusOK || code == http.StatusServiceUnavailable):
 		left, err := r.settleBatch(open, &a)

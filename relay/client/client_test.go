@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
 	"github.com/weft-mesh/weft/accounts/keyring"
@@ -48,6 +50,12 @@ func TestSendEndsStoredWhateverFails(t *testing.T) {
 			map[client.Status]int{client.Stored: 2, client.Rejected: 1}},
 		{"too large is halved", 4, func(*fake) []step { return []step{answers(413, "too_large", ""), answers(413, "too_large", "")} },
 			map[client.Status]int{client.Stored: 4}},
+		{"one event is kept without a schema", 1, func(*fake) []step {
+			return []step{func(w http.ResponseWriter, _ [][]byte) {
+				w.WriteHeader(http.StatusAccepted)
+				_, _ = io.WriteString(w, `{"event_id":"e","status":"dead_lettered","region":"eu","stream":"DLQ","seq":1,"ack":"stored","code":"unknown_type","detail":"no schema"}`)
+			}}
+		}, map[client.Status]int{client.DeadLettered: 1}},
 		{"one event conflicts", 1, func(*fake) []step { return []step{answers(409, "event_id_conflict", "")} }, map[client.Status]int{client.Rejected: 1}},
 		{"one event is wrong", 1, func(*fake) []step {
 			return []step{answers(422, "wrong_type", `,"errors":[{"index":0,"pointer":"/payload"}]`)}
@@ -273,5 +281,23 @@ func TestRelayThatIsNotThere(t *testing.T) {
 	}
 	if b, _ := json.Marshal(o.Secret); strings.Contains(string(b), string(secret)) {
 		t.Error("the secret marshals")
+	}
+}
+
+// What a relay says of events that it took is logged once, however often it says it.
+func TestWarningsArePassedOnOnce(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	f := newFake(t, func(w http.ResponseWriter, _ [][]byte) {
+		_, _ = io.WriteString(w, `{"stored":2,"results":[],"warnings":[{"events":2,"code":"schema_deprecated","schema":"a@1.0.0","detail":"a 1.0.0 is deprecated: send 1.1.0"}]}`)
+	})
+	f.script = append(f.script, f.script[0])
+	c := newClient(t, f, func(o *client.Options) { o.Logger = zap.New(core) })
+	for range 2 {
+		if _, err := c.Send(t.Context(), makeEvents(2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := logs.All(); len(got) != 1 || !strings.Contains(got[0].Message, "send 1.1.0") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -82,8 +82,10 @@ const (
 	Stored    Status = "stored"
 	Duplicate Status = "duplicate" // it was stored before
 	Forwarded Status = "forwarded" // stored in its key's home region
-	Rejected  Status = "rejected"  // never stored as it is: Code and Detail say why
-	Unknown   Status = "unknown"   // the last answer was a failure to store, or there was none: send it again
+	// DeadLettered is an event whose type has no schema, kept where no consumer sees it.
+	DeadLettered Status = "dead_lettered"
+	Rejected     Status = "rejected" // never stored as it is: Code and Detail say why
+	Unknown      Status = "unknown"  // the last answer was a failure to store, or there was none: send it again
 )
 
 // Result is the outcome of one event.
@@ -101,5 +103,5 @@ type Result struct {
 
 // Settled says that the mesh has the event.
 func (r *Result) Settled() bool {
-	return r.Status == Stored || r.Status == Duplicate || r.Status == Forwarded
+	return r.Status == Stored || r.Status == Duplicate || r.Status == Forwarded || r.Status == DeadLettered
 }

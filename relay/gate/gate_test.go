@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -393,5 +395,58 @@ func TestViolationsOfARequestAreBounded(t *testing.T) {
 	}
 	if all > 1024+len(lines) {
 		t.Errorf("%d violations are told", all)
+	}
+}
+
+// While versions come and go and rules change, whoever names a version that holds all the time is judged by it, and what
+// was in a request's gate at its beginning is there until its end.
+func TestChangesUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.schema("1.0.0", schema.Active, amount)
+	w.follow()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var judged atomic.Int64
+	body := []byte(bet("1.0.0", "u", `{"amount":1}`) + "\n" + bet("1.0.0", "u", `{"amount":0}`))
+	for range 3 {
+		wg.Go(func() {
+			var p gate.Pass
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				g, _ := w.gates.Gate("acme", nil)
+				p.Begin(g, "acme", nil)
+				read := event.Reader{Visitor: &p}
+				if g.Ruled() {
+					read.Watcher = &p
+				}
+				results, err := read.DecodeLines(body, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				good, bad := p.Judge(0, &results[0].Event), p.Judge(1, &results[1].Event)
+				if good.Refusal != nil || good.Version.Label() != "bet.placed@1.0.0" || bad.Refusal == nil {
+					t.Errorf("%+v, %+v", good, bad)
+					return
+				}
+				p.Done()
+				p.Reset()
+				judged.Add(2)
+			}
+		})
+	}
+	for i := 0; i < 60 || judged.Load() < 200; i++ {
+		w.schema(fmt.Sprintf("1.%d.0", 1+i%60), schema.Status([]string{"draft", "canary", "active", "deprecated", "retired"}[i%5]), amount)
+		w.rules(rule.Set{BlockedFields: []string{fmt.Sprintf("payload.x%d", i)}})
+		w.follow()
+	}
+	close(stop)
+	wg.Wait()
+	if got := w.gates.Tallies()[0]; got.Judged.Checked != uint64(judged.Load()) || got.Judged.Failed != got.Judged.Checked/2 {
+		t.Errorf("%d judged, counted %+v", judged.Load(), got)
 	}
 }

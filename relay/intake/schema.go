@@ -141,6 +141,9 @@ type warning struct {
 	events               int
 }
 
+// maxWarnings are told in one answer.
+const maxWarnings = 32
+
 // warn tells the producer something of one event.
 func (x *exchange) warn(code, schema, detail string) {
 	for i := range x.warnings {
@@ -148,6 +151,9 @@ func (x *exchange) warn(code, schema, detail string) {
 			w.events++
 			return
 		}
+	}
+	if len(x.warnings) == maxWarnings {
+		return
 	}
 	x.warnings = append(x.warnings, warning{code: code, schema: schema, detail: detail, events: 1})
 }
