@@ -24,7 +24,6 @@ type Pass struct {
 	payload  rule.Run        // of the payload that is read, where typed is set
 	rules    rule.Run        // of the event that is read
 	watched  int             // its place
-	open     int             // of its brackets
 	told     int             // violations
 	counts   []count
 	kinds    [kinds]int
@@ -110,25 +109,26 @@ func (p *Pass) End(start, end int) {
 
 // Event is of event.Watcher.
 func (p *Pass) Event(index int, body []byte) {
-	p.watched, p.open = index, 0
+	p.noteRules()
+	p.watched = index
 	p.rules.Begin(p.gate.rules, body)
+}
+
+// noteRules keeps what the rules say of the event that was watched last.
+func (p *Pass) noteRules() {
+	if p.rules.Broken() {
+		p.verdict(p.watched).broken = true
+	}
 }
 
 // Next is of event.Watcher.
 func (p *Pass) Next(kind jsontext.Kind, start, end int) {
 	p.rules.Token(kind, start, end)
-	switch kind {
-	case jsontext.KindBeginObject, jsontext.KindBeginArray:
-		p.open++
-	case jsontext.KindEndObject, jsontext.KindEndArray:
-		if p.open--; p.open == 0 && p.rules.Broken() {
-			p.verdict(p.watched).broken = true
-		}
-	}
 }
 
 // Judge is the verdict on an event that was decoded without a refusal.
 func (p *Pass) Judge(i int, e *event.Event) *Verdict {
+	p.noteRules()
 	v := p.verdict(i)
 	if !v.known { // the decoder shows every payload; nothing passes unseen all the same
 		p.decide(v, []byte(e.Type), []byte(e.SchemaVersion))

@@ -14,7 +14,7 @@ func (r *Run) close(end int) {
 		}
 		r.deliver(e.to, e.contains, ok)
 	}
-	r.frames, r.edges, r.kids, r.bits = r.frames[:l.frames], r.edges[:l.edges], r.kids[:l.kids], r.bits[:l.bits]
+	r.frames, r.live, r.edges, r.kids, r.bits = r.frames[:l.frames], r.live[:l.live], r.edges[:l.edges], r.kids[:l.kids], r.bits[:l.bits]
 }
 
 // finish says whether the value is valid under a frame. Frames of the same level that its logic asks are finished

@@ -21,6 +21,7 @@ type Run struct {
 	body   []byte
 	levels []level
 	frames []frame
+	live   []int32 // those of the open levels that members or elements still matter to
 	edges  []edge
 	kids   []int32  // frames of the slots of a frame's logic, -1 where there is nothing to check
 	bits   []uint64 // presence of members
@@ -48,7 +49,8 @@ type level struct {
 	start     int32 // offset
 	name, end int32 // offsets of the name of the member that is read
 	count     int32 // members or elements so far
-	frames    int32 // where those of this level begin, as the next three
+	frames    int32 // where those of this level begin, as the next four
+	live      int32
 	edges     int32
 	kids      int32
 	bits      int32
@@ -128,7 +130,7 @@ func (r *Run) release() {
 		return
 	}
 	r.schema, r.body, r.raw, r.violations, r.token = nil, nil, nil, nil, token{}
-	r.levels, r.frames, r.edges, r.kids, r.bits = r.levels[:0], r.frames[:0], r.edges[:0], r.kids[:0], r.bits[:0]
+	r.levels, r.frames, r.live, r.edges, r.kids, r.bits = r.levels[:0], r.frames[:0], r.live[:0], r.edges[:0], r.kids[:0], r.bits[:0]
 	runs.Put(r)
 }
 
@@ -214,11 +216,9 @@ func (r *Run) name(l *level, start, end int) {
 	l.count++
 	r.next = r.next[:0]
 	r.token.set(jsontext.KindString, r.body[start:end])
-	for i := int(l.frames); i < len(r.frames); i++ {
+	for _, i := range r.living(l) {
 		f := &r.frames[i]
-		if o := f.node.object; o != nil && !f.done && (!f.failed || f.hard) {
-			r.member(i, f, o)
-		}
+		r.member(int(i), f, f.node.object)
 	}
 }
 
@@ -263,17 +263,32 @@ func (r *Run) member(i int, f *frame, o *objectRules) {
 	}
 }
 
+// living are the frames of the innermost level that its next member or element matters to. Those that have failed where
+// they were only tried are left out for good: of many branches few are left after the first members.
+func (r *Run) living(l *level) []int32 {
+	all := r.live[l.live:]
+	if len(all) == 1 && r.frames[all[0]].hard {
+		return all
+	}
+	n := 0
+	for _, i := range all {
+		if f := &r.frames[i]; !f.failed || f.hard {
+			all[n] = i
+			n++
+		}
+	}
+	r.live = r.live[:int(l.live)+n]
+	return all[:n]
+}
+
 // element finds the subschemas of the element that is next.
 func (r *Run) element(l *level) {
 	at := int(l.count)
 	l.count++
 	r.next = r.next[:0]
-	for i := int(l.frames); i < len(r.frames); i++ {
+	for _, i := range r.living(l) {
 		f := &r.frames[i]
 		a := f.node.array
-		if f.done || f.failed && !f.hard || a == nil {
-			continue
-		}
 		n := a.rest
 		if at < len(a.prefix) {
 			n = a.prefix[at]
@@ -286,10 +301,10 @@ func (r *Run) element(l *level) {
 			}
 			f.failed = true
 		default:
-			r.next = append(r.next, target{node: n, to: int32(i)})
+			r.next = append(r.next, target{node: n, to: i})
 		}
 		if a.contains != nil {
-			r.next = append(r.next, target{node: a.contains, to: int32(i), contains: true})
+			r.next = append(r.next, target{node: a.contains, to: i, contains: true})
 		}
 	}
 }
@@ -305,7 +320,7 @@ func (r *Run) open(targets []target, array bool, start int) {
 		clear(r.stamps)
 		r.opened = 1
 	}
-	l := level{array: array, start: int32(start), frames: int32(len(r.frames)), edges: int32(len(r.edges)), kids: int32(len(r.kids)), bits: int32(len(r.bits))}
+	l := level{array: array, start: int32(start), frames: int32(len(r.frames)), live: int32(len(r.live)), edges: int32(len(r.edges)), kids: int32(len(r.kids)), bits: int32(len(r.bits))}
 	kind := kindObject
 	if array {
 		kind = kindArray
@@ -313,6 +328,11 @@ func (r *Run) open(targets []target, array bool, start int) {
 	for _, t := range targets {
 		from := r.frame(t.node, kind, !t.contains && r.hard(t.to))
 		r.edges = append(r.edges, edge{to: t.to, from: from, contains: t.contains})
+	}
+	for i := int(l.frames); i < len(r.frames); i++ {
+		if f := &r.frames[i]; !f.done && (array && f.node.array != nil || !array && f.node.object != nil) {
+			r.live = append(r.live, int32(i))
+		}
 	}
 	r.levels = append(r.levels, l)
 }

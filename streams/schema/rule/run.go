@@ -17,6 +17,8 @@ type Run struct {
 	need    *need  // of the value that is next
 	from    int    // of the value that is next, the bans begin here
 	leaf    bool   // the value that is next must not be null
+	member  bool   // the value that is next has a name, and no bans yet
+	text    []byte // its name
 	skip    int    // open levels below a value that nothing is asked of
 	broken  bool
 	scratch []byte
@@ -34,7 +36,7 @@ type level struct {
 
 // Begin starts an event whose tokens stand in body.
 func (r *Run) Begin(c *Checker, body []byte) {
-	r.body, r.need, r.broken, r.skip, r.leaf = body, c.need, false, 0, false
+	r.body, r.need, r.broken, r.skip, r.leaf, r.member, r.text = body, c.need, false, 0, false, false, nil
 	r.levels, r.bans, r.from = r.levels[:0], r.bans[:0], 0
 	if c.ban != nil {
 		r.forbid(c.ban)
@@ -93,6 +95,7 @@ func (r *Run) Token(kind jsontext.Kind, start, end int) {
 // value prepares the sets of the value that is next.
 func (r *Run) value(l *level, kind jsontext.Kind) {
 	if l.array { // it stands for its elements
+		r.member = false
 		r.need, r.from = l.need, len(r.bans)
 		r.bans = append(r.bans, r.bans[l.bans:l.end]...)
 		return
@@ -108,6 +111,9 @@ func (r *Run) value(l *level, kind jsontext.Kind) {
 func (r *Run) enter(kind jsontext.Kind) {
 	switch kind {
 	case jsontext.KindBeginObject, jsontext.KindBeginArray:
+		if r.member {
+			r.lead()
+		}
 		if r.need == nil && r.from == len(r.bans) {
 			r.skip = 1
 			return
@@ -115,6 +121,7 @@ func (r *Run) enter(kind jsontext.Kind) {
 		r.levels = append(r.levels, level{need: r.need, bans: r.from, end: len(r.bans), array: kind == jsontext.KindBeginArray})
 	default:
 		r.broken = r.broken || r.need != nil
+		r.member = false
 		r.bans = r.bans[:r.from]
 	}
 }
@@ -133,6 +140,7 @@ func (r *Run) name(l *level, start, end int) {
 	l.named = true
 	r.need, r.leaf, r.from = nil, false, len(r.bans)
 	name := r.plain(start, end)
+	r.member, r.text = true, name
 	if l.need != nil {
 		if at := findIn(l.need.names, l.need.index, name); at >= 0 {
 			r.need, r.leaf = l.need.below[at], l.need.leafs[at]
@@ -142,7 +150,19 @@ func (r *Run) name(l *level, start, end int) {
 		}
 	}
 	for _, b := range r.bans[l.bans:l.end] {
-		if at := findIn(b.names, b.index, name); at >= 0 {
+		at := findIn(b.names, b.index, name)
+		if at >= 0 && b.below[at].leaf || b.any != nil && b.any.leaf {
+			r.broken = true
+		}
+	}
+}
+
+// lead finds the bans of what is opened under the name that was read last: most members have no need of them.
+func (r *Run) lead() {
+	r.member = false
+	l := &r.levels[len(r.levels)-1]
+	for _, b := range r.bans[l.bans:l.end] {
+		if at := findIn(b.names, b.index, r.text); at >= 0 {
 			r.forbid(b.below[at])
 		}
 		if b.any != nil {
