@@ -310,7 +310,7 @@ func TestRefusalsThatARollbackWouldEnd(t *testing.T) {
 		w.follow()
 		w.judge(bet("1.1.0", "u", `{"amount":0}`), bet("1.1.0", "u", `{"amount":10}`), bet("1.1.0", "u", `{"amount":5}`))
 		for _, got := range w.gates.Tallies() {
-			if got.Version.Minor == 1 && (got.Regressed != c.want || got.Judged.Failed != 2 || got.Judged.Checked != 3) {
+			if got.Version.Minor == 1 && (got.Judged.Regressed != c.want || got.Judged.Failed != 2 || got.Judged.Checked != 3) {
 				t.Errorf("%s: %+v", name, got)
 			}
 		}

@@ -16,13 +16,13 @@ type Tally struct {
 	Version         schema.Version
 	Hash            string // of the content
 	Judged          Count  // events that it judged: those that failed were refused
-	Regressed       uint64 // of those that failed while it was active: what would be taken were it rolled back
 	Shadow          Count  // events on which it was tried as a canary: none was refused for it
 }
 
 // Count is of events.
 type Count struct {
 	Checked, Failed uint64
+	Regressed       uint64  // of those that failed: refused by an active version, and taken were it rolled back
 	First           []Fault // the first different ones
 }
 
@@ -41,13 +41,13 @@ type tally struct {
 	version         schema.Version
 	hash            string
 	judged, shadow  counter
-	regressed       atomic.Uint64
 }
 
 type counter struct {
-	checked, failed atomic.Uint64
-	mu              sync.Mutex
-	first           []Fault
+	checked, failed, regressed atomic.Uint64
+
+	mu    sync.Mutex
+	first []Fault
 }
 
 func (c *counter) fault(found []Violation) {
@@ -64,9 +64,9 @@ func (c *counter) fault(found []Violation) {
 func (c *counter) count() Count {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// failed first: it never exceeds what was checked
-	failed := c.failed.Load()
-	return Count{Checked: c.checked.Load(), Failed: failed, First: slices.Clone(c.first)}
+	// in this order: none exceeds what it is of
+	regressed, failed := c.regressed.Load(), c.failed.Load()
+	return Count{Checked: c.checked.Load(), Failed: failed, Regressed: regressed, First: slices.Clone(c.first)}
 }
 
 // Tallies are those of every version that is canary, active or deprecated, by tenant, type and version.
@@ -74,7 +74,7 @@ func (g *Gates) Tallies() []Tally {
 	g.mu.Lock()
 	out := make([]Tally, 0, len(g.tallies))
 	for _, t := range g.tallies {
-		out = append(out, Tally{Tenant: t.tenant, Subject: t.subject, Version: t.version, Hash: t.hash, Judged: t.judged.count(), Regressed: t.regressed.Load(), Shadow: t.shadow.count()})
+		out = append(out, Tally{Tenant: t.tenant, Subject: t.subject, Version: t.version, Hash: t.hash, Judged: t.judged.count(), Shadow: t.shadow.count()})
 	}
 	g.mu.Unlock()
 	slices.SortFunc(out, func(a, b Tally) int {
@@ -85,12 +85,12 @@ func (g *Gates) Tallies() []Tally {
 
 // count is what one request adds to a counter.
 type count struct {
-	of              *counter
-	checked, failed uint64
+	of                         *counter
+	checked, failed, regressed uint64
 }
 
 // add counts one event. A request's events name few versions.
-func (p *Pass) add(c *counter, failed bool) {
+func (p *Pass) add(c *counter, failed, regressed bool) {
 	at := -1
 	for i := range p.counts {
 		if p.counts[i].of == c {
@@ -106,6 +106,9 @@ func (p *Pass) add(c *counter, failed bool) {
 	if failed {
 		p.counts[at].failed++
 	}
+	if regressed {
+		p.counts[at].regressed++
+	}
 }
 
 // count takes note of a verdict, and tries the canaries on what passes.
@@ -115,11 +118,10 @@ func (p *Pass) count(v *Verdict, e *event.Event) {
 		judged := v.Refusal == nil || v.Refusal.Code == CodeViolation
 		failed := v.Refusal != nil
 		if judged {
-			p.add(&v.Version.tally.judged, failed)
+			p.add(&v.Version.tally.judged, failed, failed && v.Version.regresses(e.Payload))
 		}
 		if judged && failed {
 			v.Version.tally.judged.fault(v.Refusal.Violations)
-			v.Version.regress(e.Payload)
 		}
 	}
 	if v.Refusal != nil || v.named == nil {
@@ -130,21 +132,16 @@ func (p *Pass) count(v *Verdict, e *event.Event) {
 			continue
 		}
 		found := c.Check(e.Payload)
-		p.add(&c.tally.shadow, len(found) > 0)
+		p.add(&c.tally.shadow, len(found) > 0, false)
 		if len(found) > 0 {
 			c.tally.shadow.fault(found)
 		}
 	}
 }
 
-// regress counts a payload that the version refused, if another one would take it were the version not in force.
-func (v *Version) regress(payload []byte) {
-	if v.Status != schema.Active {
-		return
-	}
-	if v.back == nil || v.back.unit.err == nil && len(v.back.Check(payload)) == 0 {
-		v.tally.regressed.Add(1)
-	}
+// regresses says of a payload that the version refused whether it would be taken were the version rolled back.
+func (v *Version) regresses(payload []byte) bool {
+	return v.Status == schema.Active && (v.back == nil || v.back.unit.err == nil && len(v.back.Check(payload)) == 0)
 }
 
 // Done adds what the request's events were to the tallies and metrics.
@@ -153,6 +150,7 @@ func (p *Pass) Done() {
 		c := &p.counts[i]
 		c.of.checked.Add(c.checked)
 		c.of.failed.Add(c.failed)
+		c.of.regressed.Add(c.regressed)
 	}
 	p.counts = p.counts[:0]
 	for k, n := range p.kinds {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,16 +75,29 @@ func (r *reporter) report(ctx context.Context) error {
 	if rep.Masters, err = r.sealer.Masters(ctx); err != nil {
 		r.log.Warn("the master keys cannot be listed", zap.Error(err)) // the rest is told all the same
 	}
-	for rest := r.versions(); ; rest = rest[len(rep.Versions):] {
-		rep.Began, rep.Versions = r.counts.Began().UnixNano(), rest[:min(len(rest), accounts.MaxReported)]
-		raw, err := json.Marshal(rep)
+	rep.Began = r.counts.Began().UnixNano()
+	for _, one := range split(rep, r.versions()) {
+		raw, err := json.Marshal(one)
 		if err != nil {
 			return err
 		}
-		if err := r.conn.Publish(subject.Relays(r.region), raw); err != nil || len(rep.Versions) == len(rest) {
+		if err := r.conn.Publish(subject.Relays(r.region), raw); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// split is one report for so many versions as it may speak of, and one at least.
+func split(rep accounts.RelayReport, versions []accounts.VersionReport) []accounts.RelayReport {
+	out := []accounts.RelayReport{rep}
+	for i, part := range slices.Collect(slices.Chunk(versions, accounts.MaxReported)) {
+		if i > 0 {
+			out = append(out, rep)
+		}
+		out[i].Versions = part
+	}
+	return out
 }
 
 // versions is what the relay has counted of those on trial.
@@ -100,7 +114,7 @@ func (r *reporter) versions() []accounts.VersionReport {
 		}
 		v := accounts.VersionReport{Tenant: t.Tenant, Subject: t.Subject, Version: t.Version, Hash: t.Hash, Counts: accounts.Counts{
 			Shadow: accounts.Count{Checked: t.Shadow.Checked, Failed: t.Shadow.Failed},
-			Active: accounts.Count{Checked: t.Judged.Checked, Failed: t.Regressed},
+			Active: accounts.Count{Checked: t.Judged.Checked, Failed: t.Judged.Regressed},
 		}}
 		first := t.Shadow.First
 		if s.Status == schema.Active {
