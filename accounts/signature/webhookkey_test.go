@@ -66,3 +66,22 @@ func TestWebhookKeyHides(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseWebhookKey takes any text: it is refused without being told, or it signs what is verified.
+func FuzzParseWebhookKey(f *testing.F) {
+	f.Add("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")
+	f.Add("whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	f.Add("whsec_")
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := signature.ParseWebhookKey(text)
+		if err != nil {
+			if k.Valid() || len(text) > 16 && strings.Contains(err.Error(), text[8:]) {
+				t.Errorf("%v, valid %v", err, k.Valid())
+			}
+			return
+		}
+		if list := k.Sign([]byte("m.1.{}")); signature.ValidateWebhook("m", "1", list) != nil {
+			t.Errorf("the signature is none: %s", list)
+		}
+	})
+}

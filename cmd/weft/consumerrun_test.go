@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ type crm struct {
 
 	mu    sync.Mutex
 	taken map[string]int // event id → how often
+	order []string       // the ids as they came
 	bad   []string
 }
 
@@ -56,6 +58,7 @@ func (c *crm) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 		c.bad = append(c.bad, fmt.Sprintf("%s: %v: %.80s", id, err, body))
 	}
 	c.taken[e.ID]++
+	c.order = append(c.order, e.ID)
 }
 
 // counts are how many events came, and how many of them more than once.
@@ -92,7 +95,7 @@ type consumerRig struct {
 // configure writes files of the consumer; its configuration is that of every test, and the sink.
 func (r *consumerRig) configure(durable, sink string, files map[string]string) {
 	r.t.Helper()
-	files[durable+".yaml"] = fmt.Sprintf("durable: %s\ndata: mesh\nregion: us\nack_wait: 1s\nretry: {first: 10ms, most: 100ms}\nlisten: {metrics: %q}\nsink:\n%s\n", durable, r.metrics, sink)
+	files[durable+".yaml"] = fmt.Sprintf("durable: %s\ndata: mesh\nregion: us\nretry: {first: 10ms, most: 100ms}\nlisten: {metrics: %q}\nsink:\n%s\n", durable, r.metrics, sink)
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
 			r.t.Fatal(err)
@@ -131,6 +134,7 @@ func TestConsumerRun(t *testing.T) {
 	t.Run("postgres", r.testPostgres)
 	t.Run("files", r.testFiles)
 	t.Run("nats", r.testStream)
+	t.Run("order", r.testOrder)
 	t.Run("down", r.testEndpointDown)
 }
 
@@ -179,15 +183,45 @@ func (r *consumerRig) runsThrough(durable string) {
 	}
 }
 
+// webhook configures a consumer that posts to the endpoint; more is added to its file.
+func (r *consumerRig) webhook(durable string, endpoint *crm, more string) {
+	r.configure(durable, fmt.Sprintf("  kind: webhook\n  webhook: {url: %q, secret_file: crm.secret, state_file: crm.gone.json, ca_file: crm-ca.pem, allow: [127.0.0.1]}\n%s", endpoint.URL+"/hook", more), map[string]string{
+		"crm.secret": "whsec_" + base64.StdEncoding.EncodeToString(endpoint.secret) + "\n",
+		"crm-ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: endpoint.Certificate().Raw})),
+	})
+}
+
+// What its source counted otherwise than it was stored is posted as it was counted.
+func (r *consumerRig) testOrder(t *testing.T) {
+	r.t = t
+	endpoint := newCRM(t)
+	r.webhook("ordered", endpoint, "from: new\nreorder_window: 30s")
+	p := r.run("ordered")
+	p.awaitReady()
+	var events strings.Builder
+	for _, n := range []int{1, 4, 3, 2, 5} {
+		fmt.Fprintf(&events, `{"event_id":"counted-%d","event_type":"kyc.checked","schema_version":"1.0.0","occurred_at":"2026-01-01T00:00:00Z","key":{"user_id":"zoe"},"source_seq":%d,"payload":{}}`+"\n", n, n)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "counted.ndjson"), []byte(events.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runWeft(t, r.dir, "send", "counted.ndjson", "--now", "--data", "mesh", "--tenant", "acme", "--region", "eu")
+	r.events += 5
+	endpoint.wants(t, 5)
+	if err := p.terminate(); err != nil {
+		t.Errorf("the consumer did not leave cleanly: %v", err)
+	}
+	if want := []string{"counted-1", "counted-2", "counted-3", "counted-4", "counted-5"}; !slices.Equal(endpoint.order, want) {
+		t.Errorf("posted %v, want %v", endpoint.order, want)
+	}
+}
+
 // Killed in the middle and started again, a consumer has posted every event in the end; stopped, it goes on behind the
 // last one.
 func (r *consumerRig) testWebhook(t *testing.T) {
 	r.t = t
 	endpoint := newCRM(t)
-	r.configure("crm", fmt.Sprintf("  kind: webhook\n  webhook: {url: %q, secret_file: crm.secret, state_file: crm.gone.json, ca_file: crm-ca.pem, allow: [127.0.0.1]}", endpoint.URL+"/hook"), map[string]string{
-		"crm.secret": "whsec_" + base64.StdEncoding.EncodeToString(endpoint.secret) + "\n",
-		"crm-ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: endpoint.Certificate().Raw})),
-	})
+	r.webhook("crm", endpoint, "ack_wait: 1s")
 	p := r.run("crm")
 	endpoint.wants(t, r.events/10)
 	p.kill()

@@ -100,6 +100,9 @@ func consumerOptions(c *config.Consumer, log *zap.Logger, r prometheus.Registere
 		Breaker: consumers.Breaker{Failures: c.Breaker.Failures, First: c.Breaker.First, Most: c.Breaker.Most, OptionalAfter: c.Breaker.OptionalAfter},
 		Logger:  log, Registerer: r,
 	}
+	if c.Reorder > 0 {
+		o.Reorder = &consumers.Reorder{Window: c.Reorder}
+	}
 	if nats.CA != "" {
 		o.TLS, err = pki.ClientTLS("", "", nats.CA)
 	}

@@ -25,7 +25,8 @@ type Consumer struct {
 	Durable string          `mapstructure:"durable" usage:"name of the durable subscription, which holds the position"`
 	Topics  []string        `mapstructure:"topics" flag:"topic" usage:"topics to read (default: all)"`
 	From    From            `mapstructure:"from" usage:"where a new durable starts: all, new, an RFC 3339 time, a duration ago (15m, 7d) or seq:N"`
-	AckWait time.Duration   `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; counts when the durable is created"`
+	Reorder time.Duration   `mapstructure:"reorder_window" usage:"how long events of a source's user wait for a missing one before them (source_seq); 0: the stream's order is taken"`
+	AckWait time.Duration   `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; 0: 30s, with reorder_window 30s more than it"`
 	Retry   ConsumerRetry   `mapstructure:"retry"`
 	Breaker ConsumerBreaker `mapstructure:"breaker"`
 	Sink    Sink            `mapstructure:"sink"`
@@ -110,7 +111,6 @@ func DefaultConsumer() Consumer {
 	return Consumer{
 		Data:    "weft-data",
 		From:    "all",
-		AckWait: o.AckWait,
 		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
 		Breaker: ConsumerBreaker{Failures: o.Breaker.Failures, First: o.Breaker.First, Most: o.Breaker.Most, OptionalAfter: o.Breaker.OptionalAfter},
 		Sink:    Sink{Files: defaultFiles(), NATS: defaultStream(), Postgres: defaultPostgres(), Webhook: defaultWebhook()},
@@ -157,7 +157,10 @@ func (c *Consumer) problems() Problems {
 	if _, err := c.From.Parse(time.Now()); err != nil {
 		p.addf("from", "%q %s", c.From, err)
 	}
-	p.between("ack_wait", c.AckWait, time.Second, time.Hour)
+	p.between("reorder_window", c.Reorder, 0, 10*time.Minute)
+	if c.AckWait != 0 {
+		p.between("ack_wait", c.AckWait, max(time.Second, c.Reorder+time.Second), time.Hour)
+	}
 	p.between("retry.first", c.Retry.First, time.Millisecond, time.Hour)
 	p.between("retry.most", c.Retry.Most, c.Retry.First, 24*time.Hour)
 	p.between("breaker.first", c.Breaker.First, time.Millisecond, time.Hour)

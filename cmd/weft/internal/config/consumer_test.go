@@ -111,6 +111,8 @@ func TestConsumerProblems(t *testing.T) {
 		"no credentials":  {"durable: crm", "durable: crm\nnats: {urls: ['tls://a:1']}", "nats.creds: is required with nats.urls"},
 		"address":         {"durable: crm", "durable: crm\nnats: {urls: ['a:1'], creds: c}", `nats.urls[0]: "a:1" is not tls://host:port`},
 		"ack wait":        {"durable: crm", "durable: crm\nack_wait: 1ms", "ack_wait: 1ms is not between"},
+		"window":          {"durable: crm", "durable: crm\nreorder_window: 1h", "reorder_window: 1h0m0s is not between"},
+		"window, ack":     {"durable: crm", "durable: crm\nreorder_window: 1m\nack_wait: 30s", "ack_wait: 30s is not between 1m1s"},
 		"retry":           {"durable: crm", "durable: crm\nretry: {first: 2s, most: 1s}", "retry.most: 1s is not between"},
 		"breaker":         {"durable: crm", "durable: crm\nbreaker: {first: 2s, most: 1s}", "breaker.most: 1s is not between"},
 		"pause":           {"durable: crm", "durable: crm\nbreaker: {first: 0s}", "breaker.first: 0s is not between"},
