@@ -21,6 +21,7 @@ import (
 	"github.com/weft-mesh/weft/streams/schema"
 	"github.com/weft-mesh/weft/streams/schema/rule"
 	"github.com/weft-mesh/weft/streams/streamtest"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 const (
@@ -229,6 +230,66 @@ func TestCopiesFollowTheirOriginals(t *testing.T) {
 	before = r.stored()
 	if a := r.send(post{body: first}); a.Status != "duplicate" || a.Derived != "x~v2" || r.stored() != before {
 		t.Errorf("%s, and %d are stored", a.text, r.stored()-before)
+	}
+}
+
+// A copy that its stream does not acknowledge makes the answer one that asks for a retry, which stores what is missing.
+func TestACopyThatIsNotAcknowledged(t *testing.T) {
+	r := newRig(t)
+	r.majors(100)
+	r.becomes("2.0.0", `{"stake":1}`, isCopied)
+	s, err := r.js.Stream(t.Context(), subject.EventsStream)
+	r.must(err)
+	c := s.CachedInfo().Config
+	all := c.Subjects
+	c.Subjects = []string{"evt.eu_1.*.*.events.>"} // and nothing takes what goes to the other topic
+	_, err = r.js.UpdateStream(t.Context(), c)
+	r.must(err)
+	before := r.stored()
+	one, other := bet(`{"amount":1}`, "event_id", `"y"`), bet(`{"amount":"x"}`)
+	if a := r.send(post{body: one}); a.status != 503 || a.Code != "copy_unavailable" || a.header.Get("Retry-After") == "" || r.stored() != before+1 {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	if a := r.send(post{body: "[" + one + "," + other + "]"}); a.status != 503 || a.Unavailable != 1 || a.Rejected != 1 || a.Results[0].Code != "copy_unavailable" {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	c.Subjects = all
+	_, err = r.js.UpdateStream(t.Context(), c)
+	r.must(err)
+	if a := r.send(post{body: one}); a.Status != "duplicate" || a.Derived != "y~v2" || r.stored() != before+2 {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+	if n := r.counter("weft_relay_copies_total", prometheus.Labels{"tenant": "acme", "result": "unavailable"}); n != 2 {
+		t.Errorf("%v are counted", n)
+	}
+}
+
+// A copy goes where its original goes.
+func TestCopiesGoToTheHomeRegion(t *testing.T) {
+	r := newRig(t)
+	r.majors(100)
+	r.playHome()
+	r.routes([]accounts.Topic{{Name: "bets", Class: accounts.Standard, Scope: accounts.ScopeGlobal, Home: accounts.Forward}})
+	sent, err := r.conn.SubscribeSync("evt.us_1.>")
+	r.must(err)
+	r.must(r.conn.Flush())
+	r.becomes("1.0.0", `{"amount":1}`, isCopied)
+	a := r.send(post{body: bet(`{"amount":1}`, "key", `{"user_id":"`+userOf("us")+`"}`, "event_id", `"h"`)})
+	if a.Status != "forwarded" || a.Region != "us" || a.Derived != "h~v2" {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	var got []string
+	for len(got) < 2 {
+		m, err := sent.NextMsg(5 * time.Second)
+		r.must(err)
+		s, err := subject.Parse(m.Subject)
+		r.must(err)
+		if id := m.Header.Get(header.MsgID); strings.HasPrefix(id, "h") { // else it was on the way here
+			got = append(got, id+" "+s.Topic)
+		}
+	}
+	if strings.Join(got, ", ") != "h bets, h~v2 bets~2" {
+		t.Error(got)
 	}
 }
 

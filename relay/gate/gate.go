@@ -219,6 +219,7 @@ type eventType struct {
 	versions []*Version // newest first
 	canaries []*Version // of versions
 	pairs    []*pair    // of its major versions
+	split    bool       // see Gate.Split
 	// governed says that some version was ever active: from then on an event has to name one that holds. A canary alone
 	// changes nothing for those that name no version or another one.
 	governed bool

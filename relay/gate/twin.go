@@ -30,6 +30,12 @@ type Twin struct {
 	version *Version
 }
 
+// Split says whether there is more than one major version of an event type, or a mapping between some.
+func (g *Gate) Split(eventType string) bool {
+	t := g.types[eventType]
+	return t != nil && t.split
+}
+
 // Twin is the other major version of an event type, of which some version judges events, beside the one that an event
 // names; nil where there is none.
 func (g *Gate) Twin(eventType, version string) *Twin {
@@ -181,6 +187,9 @@ func (g *Gates) pair(gate, was *Gate) {
 			p.mapping = g.compileMapping(m)
 		}
 		t.pairs = append(t.pairs, p)
+	}
+	for _, t := range gate.types {
+		t.split = len(t.pairs) > 0 || slices.ContainsFunc(t.versions, func(v *Version) bool { return v.Number.NewMajor(t.versions[0].Number) })
 	}
 }
 

@@ -37,10 +37,10 @@ const (
 // both finds the topic of an event's major version, and notes the event if it is to be stored in another one too. A
 // major version behind a flag that is off for the key is refused: stored alone, it would be missing in the other one.
 func (x *exchange) both(i int, key string, s *subject.Event, m *uplink.Message) *refusal {
-	if x.gate == nil {
+	e, topic := &x.decoded[i].Event, s.Topic
+	if x.gate == nil || !x.gate.Split(e.Type) {
 		return nil
 	}
-	e, topic := &x.decoded[i].Event, s.Topic
 	s.Topic = x.gate.Topic(topic, e.Type, e.SchemaVersion)
 	to := x.gate.Twin(e.Type, e.SchemaVersion)
 	switch {
