@@ -12,6 +12,8 @@ import (
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/control"
+	"github.com/weft-mesh/weft/accounts/keyring"
+	"github.com/weft-mesh/weft/relay/client"
 	"github.com/weft-mesh/weft/streams"
 	"github.com/weft-mesh/weft/streams/deadletter"
 	"github.com/weft-mesh/weft/streams/header"
@@ -275,6 +277,36 @@ func TestUnknownTypes(t *testing.T) {
 	r.must(r.js.DeleteStream(t.Context(), "DLQ"))
 	if a := r.send(post{body: ev()}); a.status != 503 {
 		t.Errorf("without the stream: %d %s", a.status, a.text)
+	}
+}
+
+// Under the scheme that signs the body alone a retry is the very same request: of an event that was kept without a schema
+// it is no copy, and stores the event once its type has one.
+func TestAKeptEventMayComeAgainAsItWas(t *testing.T) {
+	r := newRig(t)
+	_, err := r.js.CreateStream(t.Context(), streams.DeadLettersConfig(streams.DeadLettersSpec{Region: "eu"}))
+	r.must(err)
+	secret := r.schemeKey(keyring.Body)
+	c := r.producer(func(o *client.Options) { o.Kid, o.Secret, o.Scheme = keyring.Body, secret, keyring.Body })
+	r.rules("acme", rule.Set{UnknownTypes: rule.DeadLetter})
+	r.settled(post{body: ev()}, func(a answer) bool { return a.Status == "dead_lettered" })
+	send := func(one string) client.Status {
+		results, err := c.Send(t.Context(), [][]byte{[]byte(one)})
+		r.must(err)
+		return results[0].Status
+	}
+	one := ev()
+	for range 2 {
+		if got := send(one); got != client.DeadLettered {
+			t.Fatalf("%s", got)
+		}
+	}
+	r.rules("acme", rule.Set{})
+	r.settled(post{body: ev()}, func(a answer) bool { return a.Status == "stored" })
+	for _, want := range []client.Status{client.Stored, client.Duplicate} {
+		if got := send(one); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 

@@ -57,8 +57,8 @@ func (h *Handler) checkJournaled(x *exchange) *problem {
 	}
 	if x.form == formBody {
 		for i := range x.outcomes {
-			if x.outcomes[i].status == statusUnavailable {
-				return nil // the same request has to come again
+			if s := x.outcomes[i].status; s == statusUnavailable || s == statusKept {
+				return nil // the same request has to come again, or may, when the type has a schema
 			}
 		}
 		var verdict guard.Verdict
