@@ -56,7 +56,17 @@ func Open(_ context.Context, o Options) (*Sink, error) {
 		s.events.Close()
 		return nil, err
 	}
+	s.tellKeys(o.Secrets)
 	return s, nil
+}
+
+// tellKeys logs the public keys of those who sign: the endpoint needs them.
+func (s *Sink) tellKeys(secrets []signature.WebhookKey) {
+	for _, k := range secrets {
+		if public := k.Public(); public != "" {
+			s.log.Info("requests are signed by an Ed25519 key", zap.String("public_key", public))
+		}
+	}
 }
 
 // name is the endpoint as logs and errors show it: without path and query, which may be secrets.
@@ -85,6 +95,7 @@ func (s *Sink) Rotate(secrets []signature.WebhookKey) error {
 		return err
 	}
 	s.secrets.Store(&secrets)
+	s.tellKeys(secrets)
 	return nil
 }
 

@@ -293,6 +293,7 @@ func TestLogsAndOptionsHideSecrets(t *testing.T) {
 	})
 	o := e.options(t)
 	o.Token, o.Logger, o.MostTold = keyring.Secret("user-token"), log, time.Millisecond
+	o.Secrets = append(o.Secrets, key(t, "whsk_", 3))
 	s := open(t, o)
 	for _, status = range []int{429, 500, 410} {
 		if err := handle(t, s, "e"); err == nil {
@@ -300,8 +301,10 @@ func TestLogsAndOptionsHideSecrets(t *testing.T) {
 		}
 	}
 	log.Info("options", zap.Any("secrets", o.Secrets), zap.Stringers("keys", o.Secrets), zap.Any("token", o.Token))
-	if !strings.Contains(out.String(), "410 Gone") {
-		t.Errorf("nothing of it is told: %s", out.String())
+	for _, told := range []string{"410 Gone", "left alone", o.Secrets[1].Public()} {
+		if !strings.Contains(out.String(), told) {
+			t.Errorf("%s is not told: %s", told, out.String())
+		}
 	}
 	tells(t, "the log", out.String())
 }
