@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/weft-mesh/weft/streams/deadletter"
 )
 
 // Whatever order things happen in: of a key one event is out at a time, in order, a key that rests is not taken before
@@ -109,6 +111,20 @@ func (m *model) settle(i int) {
 	m.last[it.m.EventID] = it.m.Sequence
 	m.b.settle(it)
 	m.b.release(it)
+}
+
+// What comes from DLQ has sequences of its own: none is taken for an event of the stream.
+func TestBacklogTellsRequeuedEventsApart(t *testing.T) {
+	b := newBacklog(true, func(m *Message) string { return m.EventID }, nil)
+	b.add(&Message{EventID: "a", Sequence: 1}, nil, nil, time.Now())
+	b.add(&Message{EventID: "b", Sequence: 1, Requeued: &deadletter.Requeue{}}, nil, nil, time.Now())
+	its, _ := b.takeUpTo(3, time.Now(), nil)
+	if len(its) != 2 || its[0].m.EventID != "a" || its[1].m.EventID != "b" {
+		t.Errorf("%d are here", len(its))
+	}
+	if left, again := b.unsettled(); len(left) != 1 || len(again) != 1 {
+		t.Errorf("left: %d and %d", len(left), len(again))
+	}
 }
 
 func TestKeyOfAnEvent(t *testing.T) {

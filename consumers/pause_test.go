@@ -10,11 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/weft-mesh/weft/consumers"
+	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/streamtest"
+	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // While the breaker is open the stream is the buffer: nothing is fetched, nothing is called, nothing is parked, and
@@ -24,9 +29,10 @@ func TestBreakerPausesThePull(t *testing.T) {
 		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
 			r := newRegion(t)
 			registry := prometheus.NewRegistry()
+			logs, seen := observer.New(zap.WarnLevel)
 			var lot lot
 			o := r.options("d")
-			o.Workers, o.Key, o.Retry, o.Park, o.Registerer = workers, byNumber, quick, lot.park, registry
+			o.Workers, o.Key, o.Retry, o.Park, o.Registerer, o.Logger = workers, byNumber, quick, lot.park, registry, zap.New(logs)
 			o.Breaker = consumers.Breaker{Failures: 3, First: 200 * time.Millisecond, Most: 400 * time.Millisecond}
 			var down atomic.Bool
 			down.Store(true)
@@ -82,6 +88,9 @@ func TestBreakerPausesThePull(t *testing.T) {
 			if got := lot.parked(); len(got) != 0 {
 				t.Errorf("parked: %+v", got)
 			}
+			if n := seen.FilterMessage("pulling stopped, binding again").Len(); n != 0 {
+				t.Errorf("a pause was taken for trouble %d times", n)
+			}
 		})
 	}
 }
@@ -102,5 +111,46 @@ func TestBreakerFetchesWhatItTriesWith(t *testing.T) {
 	run.wants(ids("bets", 1, 10)...)
 	if got := lot.parked(); len(got) != 3 {
 		t.Errorf("%d parked", len(got))
+	}
+}
+
+// Events of optional topics that grew old while the breaker was open are dropped and counted, and no others.
+func TestBreakerDropsOldOptionalEvents(t *testing.T) {
+	r := newRegion(t)
+	registry := prometheus.NewRegistry()
+	o := r.options("d")
+	o.Retry, o.Registerer = quick, registry
+	o.Breaker = consumers.Breaker{Failures: 1, First: 2 * time.Second, OptionalAfter: 200 * time.Millisecond}
+	run := run(t, r.subscribe(o), func(_ context.Context, m *consumers.Message) error {
+		if m.Attempt == 1 && m.EventID == "first" {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+	r.classed("first", "")
+	run.count(1)
+	r.classed("old", header.ClassOptional)
+	r.classed("kept", "")
+	run.wants("first", "first", "kept")
+	dropped := "# HELP weft_consumer_dropped_total Events of optional topics that were too old to be handled after the breaker had opened.\n" +
+		"# TYPE weft_consumer_dropped_total counter\n" + `weft_consumer_dropped_total{durable="d"} 1` + "\n"
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(dropped), "weft_consumer_dropped_total"); err != nil {
+		t.Error(err)
+	}
+	streamtest.Eventually(t, patience, func() (bool, string) {
+		n := r.info("d").NumAckPending
+		return n == 0, fmt.Sprintf("%d not acknowledged", n)
+	})
+}
+
+// classed publishes an event of a topic's class.
+func (r *region) classed(id, class string) {
+	r.t.Helper()
+	msg := nats.NewMsg(subject.Event{Origin: eu, Scope: subject.Global, Topic: "sessions", Type: "session.started"}.String())
+	for name, value := range map[string]string{header.MsgID: id, header.Relay: "test", header.Class: class, header.IngestedAt: ingestedAt.Format(time.RFC3339Nano)} {
+		msg.Header.Set(name, value)
+	}
+	if _, err := r.js.PublishMsg(r.t.Context(), msg); err != nil {
+		r.t.Fatal(err)
 	}
 }
