@@ -32,9 +32,10 @@ func TestMain(m *testing.M) {
 // TestStore holds the store to the contract twice: with marks that go in by COPY, and as small batches do it.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	url, n := postgrestest.Database(t), 0
 	for name, fewest := range map[string]int{"copy": 1, "insert": 1000} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, n := postgrestest.Database(t), 0
 			storetest.Run(t, func(t *testing.T) storetest.Harness[pgx.Tx] {
 				n++
 				return newHarnessIn(t, url, fmt.Sprint("ledger_", n), fewest)

@@ -18,7 +18,7 @@ func TestSet(t *testing.T) {
 	if s.Has(entry(0)) {
 		t.Error("an empty set has something")
 	}
-	const n = 50_000
+	const n = 20_000
 	falsely := 0
 	for i := range n {
 		if s.Has(entry(n + i)) {
