@@ -76,6 +76,7 @@ type SchemaStepReport struct {
 
 	Judge  *schema.Version       `json:"judge,omitempty"`  // of a rollback: what judges the version's events from now on; nil: nothing does
 	Policy *accounts.TrialPolicy `json:"policy,omitempty"` // what the version has to show from now on
+	Shown  *TrialView            `json:"shown,omitempty"`  // how it did in the trial that the step ends
 }
 
 func viewSchema(s *accounts.Schema) SchemaView {
@@ -244,7 +245,7 @@ func (h *Hub) step(ctx context.Context, s *accounts.Schema, step accounts.Schema
 func (h *Hub) stepReport(all []*accounts.Schema, s, next *accounts.Schema, dryRun bool) *SchemaStepReport {
 	r := &SchemaStepReport{
 		SchemaView: viewSchema(next), DryRun: dryRun, Was: s.Status, Enforced: h.State().RulesOf(s.Tenant).Enforced(),
-		Left: []schema.Version{}, Findings: []compat.Finding{}, Policy: next.Trial,
+		Left: []schema.Version{}, Findings: []compat.Finding{}, Policy: next.Trial, Shown: h.viewTrial(s),
 	}
 	for _, one := range all {
 		if one.Version != s.Version && one.Accepts() {

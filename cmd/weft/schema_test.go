@@ -126,7 +126,7 @@ message Done { string country = 1; }`,
 	step(1, "schema promote acme bet.placed 1.0.0 --to deprecated --share 5", "another step")
 	step(0, "schema promote acme bet.placed 1.1.0 --to canary --share 25 --max-errors 0 --hold 2h -o yaml", "status: canary", "was: draft", "share: 25", "hold: 2h", "max_errors: 0")
 	step(0, "schema show acme bet.placed 1.1.0", "tried on the events of 25 % of the keys", "0 checked, 0 failed", "waits for")
-	step(0, "schema promote acme bet.placed 1.1.0 --why good --watch 90m", "is active, and was canary", "watched for 1h30m")
+	step(0, "schema promote acme bet.placed 1.1.0 --why good --watch 90m", "is active, and was canary", "it had shown: ", "0 checked", "watched for 1h30m")
 	step(2, "schema rollback acme bet.placed 1.1.0 --yes", "--why")
 	step(0, "schema rollback acme bet.placed 1.1.0", "would make", "canary", "1.0.0 judges its events", "Nothing was done")
 	step(0, "schema rollback acme bet.placed 1.1.0 --why complaints --yes", "is canary, and was active", "1.0.0 judges its events")

@@ -154,6 +154,9 @@ func printSchemaStep(w io.Writer, format string, r *hub.SchemaStepReport) error 
 		return nil
 	}
 	fmt.Fprintf(w, "%s %s is %s, and was %s; %s\n", r.Subject, r.Version, r.Status, r.Was, left)
+	if r.Shown != nil {
+		fmt.Fprintln(w, "it had shown: "+shownText(r.Shown))
+	}
 	if r.Policy != nil {
 		fmt.Fprintln(w, policyText(r.Status, r.Policy))
 	}

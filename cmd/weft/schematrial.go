@@ -133,13 +133,8 @@ func policyText(status schema.Status, p *accounts.TrialPolicy) string {
 	return fmt.Sprintf("it is tried on the events of %d %% of the keys, and %s when at most %g %% of %d events fail and that stays so for %s", p.Share, who, p.MaxErrors, p.Sample, p.Hold)
 }
 
-// printTrial tells how a version on trial does.
-func printTrial(w io.Writer, v *hub.SchemaView) {
-	t := v.Trial
-	fmt.Fprintln(w)
-	if t.State != accounts.TrialPassed {
-		fmt.Fprintln(w, policyText(v.Status, &t.Policy))
-	}
+// shownText is the state of a trial, with its figures.
+func shownText(t *hub.TrialView) string {
 	state := string(t.State)
 	if state == "" {
 		state = "not looked at"
@@ -147,7 +142,17 @@ func printTrial(w io.Writer, v *hub.SchemaView) {
 	if t.Since != nil {
 		state += " since " + t.Since.UTC().Format(time.RFC3339)
 	}
-	fmt.Fprintf(w, "  %s: %d checked, %d failed (%.3g %%)\n", state, t.Checked, t.Failed, t.Percent)
+	return fmt.Sprintf("%s: %d checked, %d failed (%.3g %%)", state, t.Checked, t.Failed, t.Percent)
+}
+
+// printTrial tells how a version on trial does.
+func printTrial(w io.Writer, v *hub.SchemaView) {
+	t := v.Trial
+	fmt.Fprintln(w)
+	if t.State != accounts.TrialPassed {
+		fmt.Fprintln(w, policyText(v.Status, &t.Policy))
+	}
+	fmt.Fprintln(w, "  "+shownText(t))
 	if t.Waits != "" {
 		fmt.Fprintf(w, "  waits for %s\n", t.Waits)
 	}
