@@ -100,6 +100,8 @@ func (o *Options) validate() error {
 		problem = "an access key needs its secret, and the other way round"
 	case o.Batch < 1 || o.Batch > mostEvents:
 		problem = "a commit has 1 to 10000 events"
+	case o.Linger > time.Hour:
+		problem = "a commit waits an hour at most"
 	case o.FileBytes < minFileBytes:
 		problem = "a file has at least 64 KiB"
 	case o.Remember < o.Batch:

@@ -500,7 +500,7 @@ func TestFilesOfOthers(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nowhere": {}, "both": {Dir: "x", S3: S3{Bucket: "b"}}, "scheme": {S3: S3{Bucket: "b", Endpoint: "https://x"}}, "prefix": {S3: S3{Bucket: "b", Prefix: "/x"}},
-		"half a key": {S3: S3{Bucket: "b", AccessKey: "x"}}, "most": {Dir: "x", Batch: 10_001}, "file": {Dir: "x", FileBytes: 1}, "remember": {Dir: "x", Remember: 1}, "horizon": {Dir: "x", Horizon: 1},
+		"half a key": {S3: S3{Bucket: "b", AccessKey: "x"}}, "most": {Dir: "x", Batch: 10_001}, "file": {Dir: "x", FileBytes: 1}, "linger": {Dir: "x", Linger: 2 * time.Hour}, "remember": {Dir: "x", Remember: 1}, "horizon": {Dir: "x", Horizon: 1},
 	} {
 		if _, err := Open(t.Context(), o); fault.KindOf(err) != fault.Invalid || fault.CodeOf(err) != "invalid_options" {
 			t.Errorf("%s: %v", name, err)

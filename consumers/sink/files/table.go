@@ -37,7 +37,7 @@ func parseVersion(name string) (v int64, ok bool) {
 		return 0, false
 	}
 	_, err := fmt.Sscanf(name, "%020d.json", &v)
-	return v, err == nil && versionName(v) == name
+	return v, err == nil && v >= 0 && versionName(v) == name
 }
 
 // action is one line of a commit. Those that are not listed are of no interest here.

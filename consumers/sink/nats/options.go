@@ -72,8 +72,8 @@ func (o *Options) validate() error {
 		problem = "a batch has 1 to 10000 events"
 	case o.Remember < o.Batch:
 		problem = "at least as many events are remembered as a batch has"
-	case o.Linger < 0 || o.Timeout < 0:
-		problem = "linger and timeout are not negative"
+	case o.Linger < 0 || o.Linger > time.Hour || o.Timeout < 0:
+		problem = "a batch waits an hour at most, and neither linger nor timeout is negative"
 	default:
 		return nil
 	}

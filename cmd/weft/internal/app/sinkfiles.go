@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +16,7 @@ import (
 func openFiles(ctx context.Context, c *config.Sink, log *zap.Logger, r prometheus.Registerer) (consumerSink, error) {
 	f := &c.Files
 	o := files.Options{
-		Dir: f.Dir, Batch: f.Batch, Linger: f.Linger, FileBytes: int(f.FileBytes), Raw: f.Raw, Remember: f.Remember, Horizon: f.Horizon, Timeout: f.Timeout,
+		Dir: f.Dir, Batch: f.Batch, Linger: cmp.Or(f.Linger, -1), FileBytes: int(f.FileBytes), Raw: f.Raw, Remember: f.Remember, Horizon: f.Horizon, Timeout: f.Timeout,
 		S3:     files.S3{Endpoint: f.S3.Endpoint, Region: f.S3.Region, Bucket: f.S3.Bucket, Prefix: f.S3.Prefix, AccessKey: f.S3.AccessKey, Plain: f.S3.Plain},
 		Logger: log, Registerer: r,
 	}

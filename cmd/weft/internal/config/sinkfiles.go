@@ -12,7 +12,7 @@ type Files struct {
 	Dir       string        `mapstructure:"dir" usage:"directory of the table, made when it is not there; not with s3"`
 	S3        S3            `mapstructure:"s3"`
 	Batch     int           `mapstructure:"batch" usage:"events of one commit at most"`
-	Linger    time.Duration `mapstructure:"linger" usage:"how long a commit waits for more events after its first one; negative: not at all"`
+	Linger    time.Duration `mapstructure:"linger" usage:"how long a commit waits for more events after its first one; 0: it does not"`
 	FileBytes ByteSize      `mapstructure:"file_bytes" usage:"bytes of events at which a file is closed"`
 	Raw       bool          `mapstructure:"raw" usage:"true: a column with each event as its producer sent it, byte for byte"`
 	Remember  int           `mapstructure:"remember" usage:"how many of the last events are compared with what comes"`
@@ -54,7 +54,7 @@ func (p *Problems) files(f *Files) {
 		p.addf("sink.files.s3.access_key", "and sink.files.s3.secret_key_file need each other")
 	}
 	p.count("sink.files.batch", f.Batch, 1, 10_000)
-	p.between("sink.files.linger", f.Linger, -time.Hour, time.Hour)
+	p.between("sink.files.linger", f.Linger, 0, time.Hour)
 	if f.FileBytes < 64<<10 || f.FileBytes > 4<<30 {
 		p.addf("sink.files.file_bytes", "%s is not between 64KiB and 4GiB", f.FileBytes)
 	}
