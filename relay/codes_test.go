@@ -21,10 +21,11 @@ var coded = []string{
 	"../accounts/keyring/key.go",
 }
 
-// foreign are codes of those folders that no answer to a request carries: faults of options, of the control state and
-// of what is fetched in the background.
+// foreign are codes of those folders that no answer to a request carries: faults of options, of the control state, of
+// what is fetched in the background, and of those who sign and check events and webhooks themselves.
 var foreign = []string{
 	"options", "hosts", "limits", "region", "window", "timeout", "closed", "ok", "issuer", "algorithms", "public_key",
+	"invalid_sig", "sig_present", "invalid_kid", "invalid_webhook_key",
 	"jwks_malformed", "jwks_status", "jwks_too_large", "secret_empty",
 }
 

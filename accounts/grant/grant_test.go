@@ -284,3 +284,19 @@ func TestNamesCannotWidenAGrant(t *testing.T) {
 		}
 	}
 }
+
+// A topic of another major version is granted by its own name, and not with the topic that it comes from.
+func TestConsumerOfAnotherMajorVersion(t *testing.T) {
+	const create = "$JS.API.CONSUMER.CREATE.EVENTS.crm.evt.*.*.*."
+	for topic, want := range map[string]string{"bets": create + "bets.>", "bets~2": create + "bets~2.>", "bets~x": ""} {
+		got := ""
+		for _, s := range grant.Consumer([]string{"crm"}, []string{topic}).Publish {
+			if strings.HasPrefix(s, create) {
+				got += s
+			}
+		}
+		if got != want {
+			t.Errorf("of %s: %q", topic, got)
+		}
+	}
+}
