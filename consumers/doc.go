@@ -36,6 +36,11 @@
 // A subscription survives restarts of the server, cut links and renewed credential files. Run ends
 // when its context ends, when the connection is closed by its owner, or when the durable is deleted.
 //
+// # Batches
+//
+// RunBatches hands events over in batches, for effects that cost less together: never two of a key in one, so the order
+// of keys holds whatever fails. Package once applies them in a transaction with their marks.
+//
 // # Concurrency
 //
 // A Subscription belongs to one Run; Close may be called from anywhere. The handler is called from
