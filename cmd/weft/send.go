@@ -117,7 +117,7 @@ func (o *sendOptions) target() error {
 	return nil
 }
 
-func (o *sendOptions) client() (*client.Client, error) {
+func (o *sendOptions) client(warn func(client.Warning)) (*client.Client, error) {
 	secret, err := meshfile.ReadSecret(o.secret)
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (o *sendOptions) client() (*client.Client, error) {
 	c.URL, c.Kid, c.Secret, c.Scheme = o.url, o.kid, secret, o.scheme
 	c.BatchEvents, c.BatchBytes, c.Concurrency = o.batch, int(o.maxBody), o.concurrency
 	c.Deadline, c.MaxRetries = o.timeout, 1<<30 // the time alone counts
-	c.Timeout = min(c.Timeout, o.timeout)
+	c.Timeout, c.OnWarning = min(c.Timeout, o.timeout), warn
 	if o.token != "" {
 		if _, err := readToken(o.token); err != nil {
 			return nil, err
@@ -151,12 +151,13 @@ func runSend(cmd *cobra.Command, o *sendOptions, path string) error {
 		return err
 	}
 	defer func() { _ = input.Close() }()
-	c, err := o.client()
+	report := newSendReport(cmd.ErrOrStderr(), time.Now)
+	c, err := o.client(report.warn)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	s := newSender(c, o, newSendReport(cmd.ErrOrStderr(), time.Now))
+	s := newSender(c, o, report)
 	err = s.run(cmd.Context(), input)
 	if printErr := s.report.finish(cmd.OutOrStdout(), o.format.value); printErr != nil {
 		return printErr

@@ -84,6 +84,14 @@ func (r *sendReport) result(line inputLine, res client.Result) {
 	}
 }
 
+// warn writes what the relay says about events that it took.
+func (r *sendReport) warn(w client.Warning) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.erase()
+	fmt.Fprintf(r.w, "warning: %s: %s\n", w.Code, w.Detail)
+}
+
 // list writes "line 17: gh_abc: missing_field: /payload: …".
 func (r *sendReport) list(line inputLine, res client.Result) {
 	if r.listed == maxListed {

@@ -44,20 +44,17 @@ type answer struct {
 	Ack     string `json:"ack"`
 	Results []item `json:"results"`
 
-	Warnings []warning `json:"warnings"`
-}
-
-// warning is what a relay says about events that it took.
-type warning struct {
-	Code   string `json:"code"`
-	Schema string `json:"schema"`
-	Detail string `json:"detail"`
+	Warnings []Warning `json:"warnings"`
 }
 
 // pass passes on what a relay says about events that it took, each once.
-func (c *Client) pass(list []warning) {
+func (c *Client) pass(list []Warning) {
 	for _, w := range list {
-		if _, said := c.said.LoadOrStore(w, true); !said {
+		switch _, said := c.said.LoadOrStore(w, true); {
+		case said:
+		case c.o.OnWarning != nil:
+			c.o.OnWarning(w)
+		default:
 			c.o.Logger.Warn("the relay says of events that it took: "+w.Detail, zap.String("code", w.Code), zap.String("schema", w.Schema))
 		}
 	}

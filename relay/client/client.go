@@ -22,7 +22,7 @@ type Client struct {
 	http     atomic.Pointer[http.Client]
 	drift    atomic.Int64 // nanoseconds
 	warned   atomic.Bool  // about the drift
-	said     sync.Map     // warning -> true: those that were passed on
+	said     sync.Map     // Warning -> true: those that were passed on
 }
 
 // New makes a client. It connects when it first sends; Close it.

@@ -287,10 +287,10 @@ func TestRelayThatIsNotThere(t *testing.T) {
 // What a relay says of events that it took is logged once, however often it says it.
 func TestWarningsArePassedOnOnce(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
-	f := newFake(t, func(w http.ResponseWriter, _ [][]byte) {
+	warns := func(w http.ResponseWriter, _ [][]byte) {
 		_, _ = io.WriteString(w, `{"stored":2,"results":[],"warnings":[{"events":2,"code":"schema_deprecated","schema":"a@1.0.0","detail":"a 1.0.0 is deprecated: send 1.1.0"}]}`)
-	})
-	f.script = append(f.script, f.script[0])
+	}
+	f := newFake(t, warns, warns)
 	c := newClient(t, f, func(o *client.Options) { o.Logger = zap.New(core) })
 	for range 2 {
 		if _, err := c.Send(t.Context(), makeEvents(2)); err != nil {
@@ -299,5 +299,16 @@ func TestWarningsArePassedOnOnce(t *testing.T) {
 	}
 	if got := logs.All(); len(got) != 1 || !strings.Contains(got[0].Message, "send 1.1.0") {
 		t.Errorf("%+v", got)
+	}
+	f.script = slices.Repeat([]step{warns}, 2)
+	var heard []client.Warning
+	c = newClient(t, f, func(o *client.Options) { o.OnWarning = func(w client.Warning) { heard = append(heard, w) } })
+	for range 2 {
+		if _, err := c.Send(t.Context(), makeEvents(2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(heard) != 1 || heard[0].Schema != "a@1.0.0" {
+		t.Errorf("%+v", heard)
 	}
 }

@@ -42,6 +42,7 @@ type Options struct {
 
 	MaxRetryAfter time.Duration
 	OnResults     func([]Result) // after every settled batch, from its lane; nil: nobody
+	OnWarning     func(Warning)  // what a relay says about events that it took, each once, from a lane; nil: it is logged
 	Logger        *zap.Logger
 	Now           func() time.Time
 }
@@ -72,6 +73,13 @@ func (o *Options) validate() (*url.URL, error) {
 		return nil, fault.New(op, fault.Invalid, "options", "Logger and Now must be set")
 	}
 	return u.JoinPath("/v1/events"), o.checkSecret()
+}
+
+// Warning is something to know about events that a relay took.
+type Warning struct {
+	Code   string `json:"code"`
+	Schema string `json:"schema"` // type@version
+	Detail string `json:"detail"`
 }
 
 // Status is what became of an event.

@@ -184,9 +184,11 @@ func (p *Pass) breach(v *Verdict, e *event.Event) {
 		// The two readings of one event differ, which they never do: it does not pass.
 		found = []Violation{{Code: CodeBlocked, Rule: rule.Blocked, Expected: "the event breaks a rule that could not be found again"}}
 	}
-	if r := v.Refusal; r != nil {
+	label := "the tenant's rules"
+	if r := v.Refusal; r != nil && len(r.Violations) > 0 {
 		found = append(found, r.Violations...)
+		label += " and " + v.Version.label
 	}
 	v.Kept = false
-	p.refuse(v, "the tenant's rules", found)
+	p.refuse(v, label, found)
 }
