@@ -131,7 +131,7 @@ func showFilters(fs []string) string {
 func (s *Subscription) apiFault(what string, err error) error {
 	f := &fault.Error{Op: opSubscribe, Kind: fault.Unavailable, Err: err}
 	f.Detail = fmt.Sprintf("%s durable %q on %s", what, s.opts.Durable, s.opts.Stream)
-	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+	silent := unanswered(err)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		f.Kind, f.Code = fault.NotFound, "durable_not_found"
@@ -153,6 +153,11 @@ func (s *Subscription) apiFault(what string, err error) error {
 	return f
 }
 
+// unanswered says whether a question was given up because no answer came.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+}
+
 // tries is how often a question is put: a server that just lost its leadership leaves some unanswered.
 const tries = 2
 
@@ -162,7 +167,7 @@ func ask[T any](ctx context.Context, total time.Duration, question func(context.
 		attempt, cancel := context.WithTimeout(ctx, total/tries)
 		answer, err = question(attempt)
 		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+		if err == nil || ctx.Err() != nil || !unanswered(err) {
 			return answer, err
 		}
 	}

@@ -3,6 +3,7 @@ package consumers_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,9 +24,10 @@ import (
 // guarded is a server with an owner, and a reader whose permissions are those of credentials bound to the
 // durable "mine" and the topic bets.
 type guarded struct {
-	t   *testing.T
-	dir string
-	srv *server.Server
+	t      *testing.T
+	dir    string
+	srv    *server.Server
+	before bool // the reader's permissions are those from before events were requeued
 }
 
 func newGuarded(t *testing.T) *guarded {
@@ -46,6 +48,9 @@ func newGuarded(t *testing.T) *guarded {
 
 func (g *guarded) options(port int, password string) *server.Options {
 	reader := grant.Consumer([]string{"mine"}, []string{"bets"})
+	if g.before {
+		reader.Publish = slices.DeleteFunc(reader.Publish, func(s string) bool { return strings.Contains(s, ".DLQ.") })
+	}
 	return &server.Options{
 		Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true, JetStream: true, StoreDir: g.dir,
 		Users: []*server.User{

@@ -28,7 +28,7 @@ func (s *Subscription) readRequeued(ctx context.Context, b *backlog) {
 		case err == nil:
 			s.log.Error("the durable of this name on DLQ is another's: what is requeued does not arrive",
 				zap.String("filter", cons.CachedInfo().Config.FilterSubject))
-		case errors.Is(s.nc.LastError(), nats.ErrPermissionViolation):
+		case unanswered(err) && errors.Is(s.nc.LastError(), nats.ErrPermissionViolation):
 			s.log.Warn("these credentials cannot read what is requeued, issue new ones", zap.Error(s.nc.LastError()))
 			return
 		}

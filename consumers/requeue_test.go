@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/consumers/reorder"
@@ -160,6 +162,27 @@ func TestRequeuedEventsOutliveARestart(t *testing.T) {
 	again := r.subscribe(r.options("d"))
 	again.LookAfter(10 * time.Millisecond)
 	run(t, again, nil).wants("bets-2")
+}
+
+// Credentials from before, which may not read what is requeued, read events as ever, and the log says what they cannot.
+func TestCredentialsFromBeforeEventsWereRequeued(t *testing.T) {
+	g := newGuarded(t)
+	r := g.region()
+	g.before = true
+	g.change("r")
+	logs, seen := observer.New(zap.WarnLevel)
+	sub, err := consumers.Subscribe(t.Context(), consumers.Options{
+		URLs: g.as("reader:r"), Durable: "mine", Topics: []string{"bets"}, APITimeout: time.Second, Logger: zap.New(logs),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := run(t, sub, nil)
+	r.publish("bets", 1, 2)
+	run.wants("bets-1", "bets-2")
+	streamtest.Eventually(t, patience, func() (bool, string) {
+		return seen.FilterMessage("these credentials cannot read what is requeued, issue new ones").Len() == 1, fmt.Sprint(seen.All())
+	})
 }
 
 // Bound credentials are given what is requeued for their durable.
