@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -47,7 +46,7 @@ func (f *storeFlags) open(ctx context.Context, name string) (*postgres.Store, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	schema := cmp.Or(f.schema, "weft_"+strings.ToLower(strings.ReplaceAll(name, "-", "_")))
+	schema := cmp.Or(f.schema, group.DefaultSchema(name))
 	call, cancel := context.WithTimeout(ctx, stepWait)
 	defer cancel()
 	store, err := postgres.Open(call, postgres.Options{DB: pool, Schema: schema, Existing: true})

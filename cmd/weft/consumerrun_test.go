@@ -104,9 +104,9 @@ func (r *consumerRig) configure(durable, sink string, files map[string]string) {
 }
 
 // run starts a consumer.
-func (r *consumerRig) run(durable string) *process {
+func (r *consumerRig) run(durable string, args ...string) *process {
 	r.t.Helper()
-	p := &process{t: r.t, name: "consumer", dir: r.dir, args: []string{"consumer", "run", "--config", durable + ".yaml"}, ready: "http://" + r.metrics + "/readyz"}
+	p := &process{t: r.t, name: "consumer", dir: r.dir, args: append([]string{"consumer", "run", "--config", durable + ".yaml"}, args...), ready: "http://" + r.metrics + "/readyz"}
 	p.start()
 	r.t.Cleanup(func() {
 		p.kill()
@@ -135,6 +135,7 @@ func TestConsumerRun(t *testing.T) {
 	t.Run("files", r.testFiles)
 	t.Run("nats", r.testStream)
 	t.Run("order", r.testOrder)
+	t.Run("group", r.testGroup)
 	t.Run("down", r.testEndpointDown)
 }
 

@@ -36,6 +36,8 @@ type Member struct {
 	wake   chan struct{} // a claim ended: beat now
 
 	mu     sync.Mutex
+	heard  time.Time // when the registry last answered
+	silent error     // why it did not since
 	claims map[string]*Claim
 	busy   map[string]bool // durables that are being claimed, owned or given back
 	ended  []Held          // to be said in the next beat
@@ -161,7 +163,9 @@ func (m *Member) leave(ctx context.Context) {
 // not handle events either.
 func (m *Member) beat(ctx context.Context, leave bool) error {
 	if !leave && !m.nc.IsConnected() {
-		return fault.New(opBeat, fault.Unavailable, "not_connected", "the region's server is not connected")
+		err := fault.New(opBeat, fault.Unavailable, "not_connected", "the region's server is not connected")
+		m.note(err)
+		return err
 	}
 	begun := time.Now()
 	b := Beat{Group: m.opts.Group, Width: m.opts.Width, Member: m.opts.Member, Region: m.region.home.Region, TTL: m.opts.TTL, Leave: leave}
@@ -176,6 +180,7 @@ func (m *Member) beat(ctx context.Context, leave bool) error {
 	call, cancel := context.WithTimeout(ctx, m.opts.TTL/4)
 	defer cancel()
 	view, err := m.registry.Beat(call, b)
+	m.note(err)
 	if err != nil {
 		m.unsaid(said, b.Held)
 		return err
@@ -189,6 +194,28 @@ func (m *Member) beat(ctx context.Context, leave bool) error {
 		}
 	}
 	return nil
+}
+
+func (m *Member) note(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.silent = err; err == nil {
+		m.heard = time.Now()
+	}
+}
+
+// Ready is nil while the member is one of the group's and can do its part, also if that is to stand by.
+func (m *Member) Ready() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.heard.IsZero() && m.silent == nil:
+		return fault.New(opBeat, fault.Unavailable, "not_joined", "the member has not joined the group yet")
+	case time.Since(m.heard) < m.opts.TTL/2:
+		return nil
+	default:
+		return m.silent
+	}
 }
 
 // unsaid keeps what a beat did not get across for the next one.

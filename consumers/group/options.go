@@ -42,16 +42,22 @@ type Options struct {
 	Subscription consumers.Options
 }
 
+// Limits and defaults of Options.
 const (
-	defaultTTL = 4 * time.Second
-	leastTTL   = 2 * time.Second
-	mostTTL    = 10 * time.Minute
-	maxName    = 61
+	DefaultTTL = 4 * time.Second
+	LeastTTL   = 2 * time.Second
+	MostTTL    = 10 * time.Minute
+	MaxName    = 61 // characters of Options.Group
 )
+
+// DefaultSchema is the schema in which a group keeps its marks and members unless somebody says otherwise.
+func DefaultSchema(group string) string {
+	return "weft_" + strings.ToLower(strings.ReplaceAll(group, "-", "_"))
+}
 
 func (o Options) withDefaults() Options {
 	o.Width = cmp.Or(o.Width, 1)
-	o.TTL = cmp.Or(o.TTL, defaultTTL)
+	o.TTL = cmp.Or(o.TTL, DefaultTTL)
 	if o.Member == "" {
 		host, _ := os.Hostname()
 		o.Member = fmt.Sprintf("%s-%d", cmp.Or(host, "member"), os.Getpid())
@@ -72,12 +78,12 @@ func (o *Options) validate() error {
 		return fault.New(opJoin, fault.Invalid, code, format, args...)
 	}
 	switch {
-	case !grant.ValidID(o.Group) || len(o.Group) > maxName:
-		return invalid("invalid_options", "group %q: 1 to %d of A-Z a-z 0-9 _ -", o.Group, maxName)
-	case !slices.Contains(widths, o.Width):
-		return invalid("invalid_options", "width %d: one of %v", o.Width, widths)
-	case o.TTL < leastTTL || o.TTL > mostTTL:
-		return invalid("invalid_options", "ttl %s: %s to %s", o.TTL, leastTTL, mostTTL)
+	case !grant.ValidID(o.Group) || len(o.Group) > MaxName:
+		return invalid("invalid_options", "group %q: 1 to %d of A-Z a-z 0-9 _ -", o.Group, MaxName)
+	case !slices.Contains(Widths(), o.Width):
+		return invalid("invalid_options", "width %d: one of %v", o.Width, Widths())
+	case o.TTL < LeastTTL || o.TTL > MostTTL:
+		return invalid("invalid_options", "ttl %s: %s to %s", o.TTL, LeastTTL, MostTTL)
 	case o.Failover != 0 && o.Failover < 3*o.TTL:
 		return invalid("invalid_options", "failover %s: at least three times the ttl of %s", o.Failover, o.TTL)
 	case len(o.Member) > 128:

@@ -9,7 +9,7 @@ import (
 )
 
 // Widths are how many durables a group may have.
-var widths = []int{1, 4, 16, 64}
+func Widths() []int { return []int{1, 4, 16, 64} }
 
 // Durables are the names of a group's durables, in their order.
 func Durables(group string, width int) []string {

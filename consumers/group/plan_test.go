@@ -10,7 +10,7 @@ import (
 )
 
 func TestPartitionsOfEachWidth(t *testing.T) {
-	for _, width := range widths {
+	for _, width := range Widths() {
 		var all []int
 		for i, d := range Durables("ledger", width) {
 			if want := fmt.Sprintf("ledger-%02d", i); d != want {
@@ -84,7 +84,7 @@ func (w *world) settle(t *rapid.T) (moved int) {
 // more moves than what the gone one had or the new one gets.
 func TestShareIsFairAndMovesLittle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{v: View{Region: "eu"}, durables: Durables("g", rapid.SampledFrom(widths).Draw(t, "width"))}
+		w := &world{v: View{Region: "eu"}, durables: Durables("g", rapid.SampledFrom(Widths()).Draw(t, "width"))}
 		n := len(w.durables)
 		w.member("m00")
 		w.settle(t)

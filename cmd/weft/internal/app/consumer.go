@@ -70,6 +70,9 @@ func RunConsumer(ctx context.Context, c *config.Consumer, log *zap.Logger) error
 		return err
 	}
 	defer func() { _ = sink.Close() }()
+	if c.Group.Width > 0 {
+		return runMember(ctx, c, sink, sink.Subscription(o), &running)
+	}
 	sub, err := insist(ctx, log, func() (*consumers.Subscription, error) { return consumers.Subscribe(ctx, sink.Subscription(o)) })
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weft-mesh/weft/accounts/grant"
 	"github.com/weft-mesh/weft/consumers"
+	"github.com/weft-mesh/weft/consumers/group"
 	"github.com/weft-mesh/weft/consumers/retry"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -29,6 +30,7 @@ type Consumer struct {
 	AckWait time.Duration   `mapstructure:"ack_wait" usage:"time after which a dead process's events come again; 0: 30s, with reorder_window 30s more than it"`
 	Retry   ConsumerRetry   `mapstructure:"retry"`
 	Breaker ConsumerBreaker `mapstructure:"breaker"`
+	Group   ConsumerGroup   `mapstructure:"group"`
 	Sink    Sink            `mapstructure:"sink"`
 	Listen  ConsumerListen  `mapstructure:"listen"`
 	Log     Log             `mapstructure:"log"`
@@ -54,6 +56,15 @@ type ConsumerBreaker struct {
 	First         time.Duration `mapstructure:"first" usage:"first pause; each further one is twice as long"`
 	Most          time.Duration `mapstructure:"most" usage:"longest pause"`
 	OptionalAfter time.Duration `mapstructure:"optional_after" usage:"age beyond which events of optional topics are dropped after such a pause; negative: never"`
+}
+
+// ConsumerGroup lets several processes share the events, under the name of the durable.
+type ConsumerGroup struct {
+	Width    int           `mapstructure:"width" usage:"durables that the processes of a consumer group divide among them: 1, 4, 16 or 64; 0: no group"`
+	URLFile  string        `mapstructure:"url_file" usage:"file with the URL of the group's database, postgres://user:password@host/database"`
+	Schema   string        `mapstructure:"schema" usage:"schema of the group in it: one for each group (default: weft_DURABLE)"`
+	TTL      time.Duration `mapstructure:"ttl" usage:"time after which others take over what a silent process owns"`
+	Failover time.Duration `mapstructure:"failover" usage:"silence of the region in which the group is active after which this one takes over by itself; 0: never"`
 }
 
 // ConsumerListen is where a consumer listens, as host:port.
@@ -113,6 +124,7 @@ func DefaultConsumer() Consumer {
 		From:    "all",
 		Retry:   ConsumerRetry{First: r.First, Most: r.Most, Attempts: r.Attempts},
 		Breaker: ConsumerBreaker{Failures: o.Breaker.Failures, First: o.Breaker.First, Most: o.Breaker.Most, OptionalAfter: o.Breaker.OptionalAfter},
+		Group:   ConsumerGroup{TTL: group.DefaultTTL},
 		Sink:    Sink{Files: defaultFiles(), NATS: defaultStream(), Postgres: defaultPostgres(), Webhook: defaultWebhook()},
 		Listen:  ConsumerListen{Metrics: "127.0.0.1:8492"},
 		Log:     Log{Level: "info", Format: "auto"},
@@ -165,6 +177,7 @@ func (c *Consumer) problems() Problems {
 	p.between("retry.most", c.Retry.Most, c.Retry.First, 24*time.Hour)
 	p.between("breaker.first", c.Breaker.First, time.Millisecond, time.Hour)
 	p.between("breaker.most", c.Breaker.Most, c.Breaker.First, 24*time.Hour)
+	p.group(c)
 	p.endpoints("nats.urls", c.NATS.URLs)
 	if len(c.NATS.URLs) > 0 && c.NATS.Creds == "" {
 		p.addf("nats.creds", "is required with nats.urls, because mesh.json is not read then")
@@ -175,6 +188,27 @@ func (c *Consumer) problems() Problems {
 	p.log(c.Log)
 	p.sink(&c.Sink)
 	return p
+}
+
+func (p *Problems) group(c *Consumer) {
+	g := &c.Group
+	if g.Width == 0 {
+		if *g != (ConsumerGroup{TTL: g.TTL}) {
+			p.addf("group.width", "is required with other settings of a group: 1, 4, 16 or 64")
+		}
+		return
+	}
+	if !slices.Contains(group.Widths(), g.Width) {
+		p.addf("group.width", "%d is not one of %v", g.Width, group.Widths())
+	}
+	if len(c.Durable) > group.MaxName {
+		p.addf("durable", "%q has more than %d characters: those of a group's durables come behind it", c.Durable, group.MaxName)
+	}
+	p.required("group.url_file", g.URLFile)
+	p.between("group.ttl", g.TTL, group.LeastTTL, group.MostTTL)
+	if g.Failover != 0 {
+		p.between("group.failover", g.Failover, 3*g.TTL, 24*time.Hour)
+	}
 }
 
 // sink checks the settings of the kind that was chosen, and that there are none of another one.

@@ -81,7 +81,7 @@ func uncommented(text []byte) []byte {
 func placeholder(key string) bool {
 	switch key {
 	case "tenant", "region", "nats.urls", "nats.creds", "nats.ca", "sink.webhook.token_file", "sink.webhook.ca_file",
-		"sink.nats.creds", "sink.nats.ca", "sink.nats.domain", "sink.nats.prefix":
+		"sink.nats.creds", "sink.nats.ca", "sink.nats.domain", "sink.nats.prefix", "group.width", "group.url_file", "group.schema":
 		return true
 	}
 	return false
@@ -114,6 +114,10 @@ func TestConsumerProblems(t *testing.T) {
 		"window":          {"durable: crm", "durable: crm\nreorder_window: 1h", "reorder_window: 1h0m0s is not between"},
 		"window, ack":     {"durable: crm", "durable: crm\nreorder_window: 1m\nack_wait: 30s", "ack_wait: 30s is not between 1m1s"},
 		"retry":           {"durable: crm", "durable: crm\nretry: {first: 2s, most: 1s}", "retry.most: 1s is not between"},
+		"group width":     {"durable: crm", "durable: crm\ngroup: {width: 5, url_file: u}", "group.width: 5 is not one of"},
+		"group database":  {"durable: crm", "durable: crm\ngroup: {width: 4}", "group.url_file: is required"},
+		"no group":        {"durable: crm", "durable: crm\ngroup: {failover: 1m}", "group.width: is required"},
+		"hasty failover":  {"durable: crm", "durable: crm\ngroup: {width: 4, url_file: u, failover: 1s}", "group.failover: 1s is not between"},
 		"breaker":         {"durable: crm", "durable: crm\nbreaker: {first: 2s, most: 1s}", "breaker.most: 1s is not between"},
 		"pause":           {"durable: crm", "durable: crm\nbreaker: {first: 0s}", "breaker.first: 0s is not between"},
 		"metrics":         {"durable: crm", "durable: crm\nlisten: {metrics: x}", `listen.metrics: "x" is not host:port`},
