@@ -1,11 +1,14 @@
 package group_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/weft-mesh/weft/consumers"
 	"github.com/weft-mesh/weft/consumers/group"
@@ -205,9 +208,10 @@ func TestWhoHearsNothingStops(t *testing.T) {
 }
 
 // alone is a store of one process.
-type alone struct{}
+type alone struct{ name string }
 
-func (alone) Shared() bool { return false }
+func (alone) Shared() bool   { return false }
+func (a alone) Name() string { return a.name }
 
 // TestWhatAGroupRefuses: what could not be kept once.
 func TestWhatAGroupRefuses(t *testing.T) {
@@ -248,7 +252,7 @@ func TestASoloGroup(t *testing.T) {
 	w := newWorld(t)
 	for i := range 2 {
 		o := w.options("a", eu, 4)
-		o.Store, o.Solo = alone{}, true
+		o.Store, o.Solo = alone{"mine"}, true
 		r := w.join(o)
 		w.wants(w.publish(eu, subject.Global, "a", i*100+1, i*100+100)...)
 		if err := r.end(); err != nil {
@@ -256,6 +260,19 @@ func TestASoloGroup(t *testing.T) {
 		}
 	}
 	w.once()
+	o := w.options("b", eu, 4) // with another directory
+	o.Store, o.Solo = alone{"another"}, true
+	logs, seen := observer.New(zap.WarnLevel)
+	o.Subscription.Logger = zap.New(logs)
+	w.join(o)
+	streamtest.Eventually(t, patience, func() (bool, string) {
+		n := seen.FilterMessage("durable not owned, it is tried again").Len()
+		return n >= 4, fmt.Sprintf("%d refusals", n)
+	})
+	w.publish(eu, subject.Global, "b", 1, 5)
+	if n := w.count(); n["b1"] != 0 {
+		t.Error("a second solo group with another store handles events")
+	}
 }
 
 // TestMembersWithAnotherStore are refused: they would do everything a second time.

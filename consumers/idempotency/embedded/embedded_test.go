@@ -292,6 +292,19 @@ func TestOneProcess(t *testing.T) {
 	}
 }
 
+// TestName: a store has the same name for as long as it exists, and no other store has it.
+func TestName(t *testing.T) {
+	fs := vfs.NewMem()
+	name := func(dir string) string {
+		s := open(t, embedded.Options{Dir: dir, FS: fs})
+		defer closeStore(t, s)
+		return s.Name()
+	}
+	if a := name("a"); a == "" || a != name("a") || a == name("b") {
+		t.Errorf("names %q, %q, %q", a, name("a"), name("b"))
+	}
+}
+
 // TestFull: a store that is full answers what it knows, refuses what is new and takes it when marks have expired.
 func TestFull(t *testing.T) {
 	now := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
