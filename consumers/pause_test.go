@@ -25,15 +25,16 @@ import (
 // While the breaker is open the stream is the buffer: nothing is fetched, nothing is called, nothing is parked, and
 // when the handler is well again all of it comes in order.
 func TestBreakerPausesThePull(t *testing.T) {
-	for _, workers := range []int{1, 3} {
-		t.Run(fmt.Sprint(workers, " workers"), func(t *testing.T) {
+	for name, owner := range map[string]*consumers.Owner{"1 worker": nil, "3 workers": nil, "3 workers of an owner": {Epoch: 1}} {
+		t.Run(name, func(t *testing.T) {
+			workers := int(name[0] - '0')
 			r := newRegion(t)
 			registry := prometheus.NewRegistry()
 			logs, seen := observer.New(zap.WarnLevel)
 			var lot lot
 			o := r.options("d")
 			o.Workers, o.Key, o.Retry, o.Park, o.Registerer, o.Logger = workers, byNumber, quick, lot.park, registry, zap.New(logs)
-			o.Breaker = consumers.Breaker{Failures: 3, First: 200 * time.Millisecond, Most: 400 * time.Millisecond}
+			o.Owner, o.Breaker = owner, consumers.Breaker{Failures: 3, First: 200 * time.Millisecond, Most: 400 * time.Millisecond}
 			var down atomic.Bool
 			down.Store(true)
 			sub := r.subscribe(o)
