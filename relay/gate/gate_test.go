@@ -158,6 +158,8 @@ func TestWhatIsNewIsRefusedForNow(t *testing.T) {
 	w.expect("as before", bet("1.0.0", "u", `{"amount":1}`), "bet.placed@1.0.0")
 	w.follow()
 	w.expect("compiled", bet("1.1.0", "u", `{"amount":1}`), "bet.placed@1.1.0")
+	w.put("acme", "first.type", "1.0.0", schema.Active, schema.JSONSchema, amount)
+	w.expect("a type that is new where any is taken", strings.Replace(bet("1.0.0", "u", `{}`), "bet.placed", "first.type", 1), "schema_pending later")
 	w.rules(rule.Set{UnknownTypes: rule.Refuse})
 	w.follow()
 	w.put("acme", "new.type", "1.0.0", schema.Active, schema.JSONSchema, amount)

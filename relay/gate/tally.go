@@ -154,7 +154,7 @@ func (p *Pass) Done() {
 	}
 	p.counts = p.counts[:0]
 	for k, n := range p.kinds {
-		if n > 0 {
+		if n > 0 && p.gate.counters != nil { // a gate that asks for nothing yet has none
 			p.gate.counters.of[k].Add(float64(n))
 		}
 	}

@@ -91,9 +91,9 @@ func (p *Pass) judge(v *Verdict, named *Version) {
 // strange decides about a type without a schema.
 func (p *Pass) strange(v *Verdict, eventType, version string) {
 	switch {
-	case p.gate.policy == rule.Accept:
 	case p.coming(eventType, version):
 		v.Refusal = pending(eventType, version)
+	case p.gate.policy == rule.Accept:
 	case p.gate.policy == rule.DeadLetter:
 		v.Kept = true
 	default:

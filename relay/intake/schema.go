@@ -48,7 +48,7 @@ func (h *Handler) hold(x *exchange, read *event.Reader) *problem {
 	if g == nil && tenant.In(h.o.Region) && (state.Rules[tenant.Name] != nil || len(state.TenantSchemas(tenant.Name, "")) > 0) {
 		return fail(http.StatusServiceUnavailable, gate.CodePending, "the tenant is new to this relay, which is about to compile its schemas")
 	}
-	if !g.Asks() {
+	if g == nil || !g.Asks() && (current || len(state.TenantSchemas(tenant.Name, "")) == 0) {
 		return nil
 	}
 	if current {

@@ -58,6 +58,22 @@ func TestATenantWaitsForItsGate(t *testing.T) {
 	}
 }
 
+// The first schema of a tenant holds its events from the moment that the relay knows of it.
+func TestTheFirstSchemaHoldsAtOnce(t *testing.T) {
+	w, g := gated(t)
+	g.Follow(w.state)
+	next := control.NewState()
+	next.Tenants, next.Keys, next.Regions = w.state.Tenants, w.state.Keys, w.state.Regions
+	next.Schemas["acme.a.b.1.0.0"] = &accounts.Schema{Tenant: "acme", Subject: "a.b", Version: schema.Version{Major: 1}, Status: schema.Active}
+	w.state = next
+	if res := w.post(w.event("e-1")); res.Code != 503 || !strings.Contains(res.Body.String(), "schema_pending") {
+		t.Errorf("before it is compiled: %d %s", res.Code, res.Body)
+	}
+	if res := w.post(strings.Replace(w.event("e-2"), "a.b", "c.d", 1)); res.Code != 202 {
+		t.Errorf("another type: %d %s", res.Code, res.Body)
+	}
+}
+
 // A batch that could store nothing, and of which some events may pass later, is unavailable as a whole; what is kept without
 // a schema counts as taken.
 func TestABatchOfWhatIsNew(t *testing.T) {
