@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,10 +33,10 @@ type Breaker struct {
 }
 
 func (b Breaker) withDefaults() Breaker {
-	b.Failures = orDefault(b.Failures, 10)
-	b.First = orDefault(b.First, time.Second)
-	b.Most = orDefault(b.Most, max(time.Minute, b.First))
-	b.OptionalAfter = orDefault(b.OptionalAfter, 10*time.Minute)
+	b.Failures = cmp.Or(b.Failures, 10)
+	b.First = cmp.Or(b.First, time.Second)
+	b.Most = cmp.Or(b.Most, max(time.Minute, b.First))
+	b.OptionalAfter = cmp.Or(b.OptionalAfter, 10*time.Minute)
 	return b
 }
 

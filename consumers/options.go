@@ -83,32 +83,24 @@ const (
 func DefaultOptions() Options { return Options{}.withDefaults() }
 
 func (o Options) withDefaults() Options {
-	o.Name = orDefault(o.Name, "weft-consumer")
-	o.Stream = orDefault(o.Stream, subject.EventsStream)
-	o.Batch = orDefault(o.Batch, 256)
+	o.Name = cmp.Or(o.Name, "weft-consumer")
+	o.Stream = cmp.Or(o.Stream, subject.EventsStream)
+	o.Batch = cmp.Or(o.Batch, 256)
 	if o.Reorder != nil {
 		r := o.Reorder.withDefaults()
-		o.Reorder, o.AckWait = &r, orDefault(o.AckWait, r.Window+ackMargin)
+		o.Reorder, o.AckWait = &r, cmp.Or(o.AckWait, r.Window+ackMargin)
 	}
-	o.AckWait = orDefault(o.AckWait, 30*time.Second)
-	o.APITimeout = orDefault(o.APITimeout, 5*time.Second)
-	o.PullExpiry = orDefault(o.PullExpiry, 30*time.Second)
-	o.Workers = orDefault(o.Workers, 1)
+	o.AckWait = cmp.Or(o.AckWait, 30*time.Second)
+	o.APITimeout = cmp.Or(o.APITimeout, 5*time.Second)
+	o.PullExpiry = cmp.Or(o.PullExpiry, 30*time.Second)
+	o.Workers = cmp.Or(o.Workers, 1)
 	if o.Key == nil {
 		o.Key = UserKey
 	}
 	o.Breaker = o.Breaker.withDefaults()
 	o.Retry = o.Retry.WithDefaults()
-	o.Logger = orDefault(o.Logger, zap.NewNop())
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	return o
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 func (o *Options) validate() error {

@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -48,9 +49,9 @@ const (
 )
 
 func (r Reorder) withDefaults() Reorder {
-	r.Window = orDefault(r.Window, reorder.DefaultOptions().Window)
-	r.MaxHeld = orDefault(r.MaxHeld, maxHeld)
-	r.MaxHeldBytes = orDefault(r.MaxHeldBytes, 64<<20)
+	r.Window = cmp.Or(r.Window, reorder.DefaultOptions().Window)
+	r.MaxHeld = cmp.Or(r.MaxHeld, maxHeld)
+	r.MaxHeldBytes = cmp.Or(r.MaxHeldBytes, 64<<20)
 	return r
 }
 

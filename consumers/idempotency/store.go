@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/weft-mesh/weft/streams/fault"
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // Outcome is what became of an event.
@@ -38,13 +37,6 @@ type Fence struct {
 	Epoch   uint64 // from 1
 }
 
-// Position says how far a durable has come in the events of an origin: all up to Seq are dealt with.
-type Position struct {
-	Durable string
-	Origin  subject.Origin
-	Seq     uint64
-}
-
 // Batch is what is applied in one transaction.
 type Batch struct {
 	Entries []Entry
@@ -52,10 +44,6 @@ type Batch struct {
 	// Fence is checked in the transaction; the zero value is none. A batch without entries raises it, and when that
 	// returned no owner of a lower epoch can commit any more.
 	Fence Fence
-
-	// Positions are recorded in the transaction if every entry is Applied or a Duplicate: what failed or conflicts
-	// must be parked first, the next batch moves them then. They never go back.
-	Positions []Position
 }
 
 // Effect does what the entries at these indexes of the batch call for, through tx alone. It is called again,
@@ -78,8 +66,8 @@ func Each[T any](one func(ctx context.Context, tx T, i int) error) Effect[T] {
 // Store keeps the marks. T is the transaction that an effect writes to.
 type Store[T any] interface {
 	// Apply runs the effect for the entries that are new, in their order (second copies within the batch last), and
-	// commits it with their marks and the positions. Without an error there is one result for each entry, and what they say has survived a power
-	// loss. One entry that is invalid or whose effect fails does not keep the others from being applied.
+	// commits it with their marks. Without an error there is one result for each entry, and what they say has survived
+	// a power loss. One entry that is invalid or whose effect fails does not keep the others from being applied.
 	//
 	// With an error nothing is known: none of the batch is applied, or (the answer to the commit was lost) all that
 	// could be. The caller repeats it with the same entries until there is no error; what had been applied is
@@ -89,9 +77,6 @@ type Store[T any] interface {
 	// Last returns the highest place applied of a source's user, as far as the horizon reaches; false if none.
 	// Its Source and UserID are those asked for.
 	Last(ctx context.Context, source, userID string) (Place, bool, error)
-
-	// Positions returns how far each durable has come, in no order.
-	Positions(ctx context.Context) ([]Position, error)
 
 	// Shared says whether processes on other machines and in other regions can open the same marks. A group of
 	// more than one member, or one that moves between regions, must not start with a store that is not.
@@ -107,25 +92,10 @@ func Stale(f Fence, seen uint64) error {
 		"durable %q is owned under epoch %d, this owner's is %d: stop handling it", f.Durable, seen, f.Epoch)
 }
 
-// Validate says which fence and positions no store accepts: a fault of kind Invalid. Entries are judged one by one.
+// Validate says which fence no store accepts: a fault of kind Invalid. Entries are judged one by one.
 func (b *Batch) Validate() error {
 	if f := b.Fence; (f.Durable == "") != (f.Epoch == 0) || f.Epoch > math.MaxInt64 {
 		return fault.New("idempotency.apply", fault.Invalid, "invalid_fence", "a fence has a durable and an epoch from 1 to 2^63-1")
 	}
-	for _, p := range b.Positions {
-		if p.Durable == "" || p.Seq > math.MaxInt64 {
-			return fault.New("idempotency.apply", fault.Invalid, "invalid_position", "a position has a durable and a sequence up to 2^63-1")
-		}
-	}
 	return nil
-}
-
-// Settled says whether the positions of a batch may be recorded.
-func Settled(results []Result) bool {
-	for _, r := range results {
-		if r.Outcome == Conflict || r.Outcome == Failed {
-			return false
-		}
-	}
-	return true
 }

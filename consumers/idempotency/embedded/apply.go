@@ -67,11 +67,6 @@ func (s *Store) attempt(ctx context.Context, b *idempotency.Batch, effect idempo
 			return nil, err
 		}
 	}
-	if idempotency.Settled(a.results) {
-		if err := a.position(); err != nil {
-			return nil, err
-		}
-	}
 	if a.tx.b.Empty() {
 		return a.results, nil
 	}
@@ -234,23 +229,4 @@ func (a *attempt) mark(e *idempotency.Entry) error {
 	}
 	a.key = placeKey(a.key, open, &place)
 	return a.tx.b.Set(a.key, append(e.Digest[:len(e.Digest):len(e.Digest)], e.EventID...), nil)
-}
-
-// position records how far the durables have come.
-func (a *attempt) position() error {
-	for i := range a.b.Positions {
-		p := &a.b.Positions[i]
-		key := positionKey(p)
-		value, known, err := read(a.tx.b, key)
-		if err != nil {
-			return err
-		}
-		if known && binary.BigEndian.Uint64(value) >= p.Seq {
-			continue
-		}
-		if err := a.tx.b.Set(key, number(nil, p.Seq), nil); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/weft-mesh/weft/consumers/idempotency"
 	"github.com/weft-mesh/weft/streams/fault"
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 const (
@@ -237,20 +235,4 @@ func (s *Store) Last(ctx context.Context, source, userID string) (idempotency.Pl
 		last = idempotency.Place{}
 	}
 	return last, found, nil
-}
-
-// Positions implements idempotency.Store.
-func (s *Store) Positions(ctx context.Context) ([]idempotency.Position, error) {
-	if err := s.acquire(ctx); err != nil {
-		return nil, err
-	}
-	defer func() { s.turn <- struct{}{} }()
-	var all []idempotency.Position
-	err := scan(s.db, []byte{spacePosition}, func(key, value []byte) error {
-		durable, origin, _ := bytes.Cut(key, []byte{0})
-		o, err := subject.ParseOrigin(string(origin))
-		all = append(all, idempotency.Position{Durable: string(durable), Origin: o, Seq: binary.BigEndian.Uint64(value)})
-		return err
-	})
-	return all, fault.Wrap(opRead, fault.Unavailable, err)
 }

@@ -15,7 +15,6 @@ const (
 	spaceID         = 'i' // generation, event id → digest
 	spacePlace      = 'p' // generation, source, user, epoch, seq → digest, event id
 	spaceFence      = 'f' // durable → epoch
-	spacePosition   = 'o' // durable, origin → seq
 	spaceUser       = 'u' // the effects' own
 )
 
@@ -41,10 +40,6 @@ func placeKey(b []byte, generation uint64, p *idempotency.Place) []byte {
 }
 
 func fenceKey(durable string) []byte { return append([]byte{spaceFence}, durable...) }
-
-func positionKey(p *idempotency.Position) []byte {
-	return append(text([]byte{spacePosition}, p.Durable), p.Origin.String()...)
-}
 
 func userKey(key []byte) []byte { return append([]byte{spaceUser}, key...) }
 

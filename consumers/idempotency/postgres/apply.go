@@ -134,9 +134,6 @@ func (a *attempt) run(ctx context.Context, tx pgx.Tx, passes [][]int) error {
 			return err
 		}
 	}
-	if idempotency.Settled(a.results) {
-		return a.position(ctx, tx)
-	}
 	return nil
 }
 
@@ -249,17 +246,4 @@ func (a *attempt) oneAlone(ctx context.Context, tx pgx.Tx, i int) error {
 		_, err = tx.Exec(ctx, "RELEASE SAVEPOINT weft_entry") // fails where the effect hid that it did
 	}
 	return err
-}
-
-// position records how far the durables have come.
-func (a *attempt) position(ctx context.Context, tx pgx.Tx) error {
-	if len(a.b.Positions) == 0 {
-		return nil
-	}
-	q := &pgx.Batch{}
-	for _, p := range a.b.Positions {
-		q.Queue(`INSERT INTO `+a.s.schema+`.position AS have (durable, origin, seq) VALUES ($1, $2, $3)
-			ON CONFLICT (durable, origin) DO UPDATE SET seq = excluded.seq WHERE have.seq < excluded.seq`, p.Durable, p.Origin.String(), p.Seq)
-	}
-	return tx.SendBatch(ctx, q).Close()
 }

@@ -85,18 +85,18 @@ func (s *Store) unknown(closed []generation) (generation, *known) {
 	defer s.mu.Unlock()
 	kept := make(map[int64]*known, len(closed))
 	var next generation
-	var todo *known
+	var first *known
 	for _, g := range closed {
 		k := s.known[g.Unix()]
 		if k == nil {
 			k = &known{set: filter.New()}
 		}
-		if kept[g.Unix()] = k; todo == nil && !k.complete && k.n < mostKept {
-			next, todo = g, k
+		if kept[g.Unix()] = k; first == nil && !k.complete && k.n < mostKept {
+			next, first = g, k
 		}
 	}
 	s.known = kept
-	return next, todo
+	return next, first
 }
 
 // marks reads the ids that follow one, and the places of their events.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/weft-mesh/weft/consumers/idempotency"
 	"github.com/weft-mesh/weft/streams/fault"
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 const (
@@ -224,24 +223,4 @@ func (s *Store) Last(ctx context.Context, source, userID string) (idempotency.Pl
 		return idempotency.Place{}, false, nil
 	}
 	return idempotency.Place{Source: source, UserID: userID, Epoch: uint64(epoch), Seq: uint64(seq)}, err == nil, wrap(opRead, err) //nolint:gosec // as they were written
-}
-
-// Positions implements idempotency.Store.
-func (s *Store) Positions(ctx context.Context) ([]idempotency.Position, error) {
-	var all []idempotency.Position
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT durable, origin, seq FROM "+s.schema+".position")
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (p idempotency.Position, err error) {
-			var origin string
-			if err = r.Scan(&p.Durable, &origin, &p.Seq); err == nil {
-				p.Origin, err = subject.ParseOrigin(origin)
-			}
-			return p, err
-		})
-		return err
-	})
-	return all, wrap(opRead, err)
 }

@@ -64,7 +64,6 @@ func Run[T any](t *testing.T, fresh func(t *testing.T) Harness[T]) {
 		"poison":          poison[T],
 		"broken commit":   brokenCommit[T],
 		"fence":           fence[T],
-		"positions":       positions[T],
 		"last":            last[T],
 		"at once":         atOnce[T],
 		"expiry":          expiry[T],
@@ -219,10 +218,7 @@ func brokenCommit[T any](t *testing.T, r rig[T]) {
 	for _, when := range []When{Before, After} {
 		for _, restart := range []bool{false, true} {
 			id := fmt.Sprintf("%d-%v", when, restart)
-			b := idempotency.Batch{
-				Entries:   []idempotency.Entry{entry(id), entry("other-" + id)},
-				Positions: []idempotency.Position{{Durable: id, Origin: eu, Seq: 5}},
-			}
+			b := idempotency.Batch{Entries: []idempotency.Entry{entry(id), entry("other-" + id)}}
 			r.Break(when)
 			if got, err := r.try(b); err == nil {
 				t.Fatalf("%s: a broken commit says %q and no error", id, got)
@@ -230,14 +226,11 @@ func brokenCommit[T any](t *testing.T, r rig[T]) {
 			if restart {
 				r.Restart()
 			}
-			want, sum, seq := "applied applied", 0, uint64(0)
+			want, sum := "applied applied", 0
 			if when == After {
-				want, sum, seq = "duplicate:"+id+" duplicate:other-"+id, 1, 5
+				want, sum = "duplicate:"+id+" duplicate:other-"+id, 1
 			}
 			r.sums(fmt.Sprintf("%s=%d", id, sum), fmt.Sprintf("other-%s=%d", id, sum))
-			if got := r.position(id); got != seq {
-				t.Errorf("%s: position %d, want %d: it is no part of the transaction", id, got, seq)
-			}
 			if got, err := r.try(b); err != nil || got != want {
 				t.Errorf("%s: repeated: %q, %v, want %q", id, got, err, want)
 			}
@@ -248,7 +241,7 @@ func brokenCommit[T any](t *testing.T, r rig[T]) {
 
 func fence[T any](t *testing.T, r rig[T]) {
 	batch := func(id string, epoch uint64) idempotency.Batch {
-		b := idempotency.Batch{Fence: idempotency.Fence{Durable: "d", Epoch: epoch}, Positions: []idempotency.Position{{Durable: "d", Origin: eu, Seq: epoch}}}
+		b := idempotency.Batch{Fence: idempotency.Fence{Durable: "d", Epoch: epoch}}
 		if id != "" {
 			b.Entries = []idempotency.Entry{entry(id)}
 		}
@@ -269,54 +262,10 @@ func fence[T any](t *testing.T, r rig[T]) {
 		}
 	}
 	r.sums("a", "b=0", "c", "e=0", "f")
-	if got := r.position("d"); got != 4 {
-		t.Errorf("position %d: a stale owner moved it", got)
-	}
 	other := batch("g", 1)
 	other.Fence.Durable = "another"
 	if _, err := r.try(other); err != nil {
 		t.Errorf("another durable: %v", err)
-	}
-}
-
-// position is how far a durable has come in eu's events.
-func (r rig[T]) position(durable string) uint64 {
-	r.t.Helper()
-	all, err := r.Store().Positions(r.t.Context())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	i := slices.IndexFunc(all, func(p idempotency.Position) bool { return p.Durable == durable && p.Origin == eu })
-	if i < 0 {
-		return 0
-	}
-	return all[i].Seq
-}
-
-func positions[T any](t *testing.T, r rig[T]) {
-	move := func(seq, want uint64, entries ...idempotency.Entry) {
-		t.Helper()
-		if _, err := r.try(idempotency.Batch{Entries: entries, Positions: []idempotency.Position{{Durable: "d", Origin: eu, Seq: seq}}}); err != nil {
-			t.Fatal(err)
-		}
-		if got := r.position("d"); got != want {
-			t.Fatalf("position %d, want %d", got, want)
-		}
-	}
-	move(1, 1, entry("a"))
-	move(2, 2, entry("a"), entry("b"))
-	move(3, 2, entry("poison"), entry("c"))
-	move(3, 2, entry("a=other"), entry("d"))
-	move(4, 4)
-	move(3, 4, entry("e"))
-	us := subject.Origin{Region: "us", Epoch: 2}
-	if _, err := r.try(idempotency.Batch{Positions: []idempotency.Position{{Durable: "d", Origin: us, Seq: 1}, {Durable: "d2", Origin: eu, Seq: 8}}}); err != nil {
-		t.Fatal(err)
-	}
-	r.Restart()
-	all, err := r.Store().Positions(t.Context())
-	if err != nil || len(all) != 3 || !slices.Contains(all, idempotency.Position{Durable: "d", Origin: us, Seq: 1}) || r.position("d") != 4 || r.position("d2") != 8 {
-		t.Errorf("positions %v, %v", all, err)
 	}
 }
 
@@ -435,10 +384,8 @@ func invalid[T any](t *testing.T, r rig[T]) {
 	r.apply("failed failed failed applied failed", derived, nul, broken, entry("d"), entry(""))
 	r.sums("d")
 	for name, b := range map[string]idempotency.Batch{
-		"fence without a durable":   {Fence: idempotency.Fence{Epoch: 1}},
-		"fence without an epoch":    {Fence: idempotency.Fence{Durable: "d"}},
-		"position of no durable":    {Positions: []idempotency.Position{{Origin: eu}}},
-		"position beyond sequences": {Positions: []idempotency.Position{{Durable: "d", Origin: eu, Seq: 1 << 63}}},
+		"fence without a durable": {Fence: idempotency.Fence{Epoch: 1}},
+		"fence without an epoch":  {Fence: idempotency.Fence{Durable: "d"}},
 	} {
 		if _, err := r.try(b); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -53,19 +54,11 @@ type Options struct {
 func DefaultOptions() Options { return Options{}.withDefaults() }
 
 func (o Options) withDefaults() Options {
-	o.Timeout = orDefault(o.Timeout, 10*time.Second)
-	o.Concurrency = orDefault(o.Concurrency, 8)
-	o.MostTold = orDefault(o.MostTold, time.Hour)
-	o.Logger = orDefault(o.Logger, zap.NewNop())
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.Concurrency = cmp.Or(o.Concurrency, 8)
+	o.MostTold = cmp.Or(o.MostTold, time.Hour)
+	o.Logger = cmp.Or(o.Logger, zap.NewNop())
 	return o
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 func (o *Options) validate() error {
@@ -131,7 +124,7 @@ func (o *Options) endpoint() (u *url.URL, problem string) {
 
 // Subscription fills in what this sink needs where o leaves it open.
 func (s *Sink) Subscription(o consumers.Options) consumers.Options {
-	o.Workers = orDefault(o.Workers, s.opts.Concurrency)
+	o.Workers = cmp.Or(o.Workers, s.opts.Concurrency)
 	if s.opts.Unordered && o.Key == nil {
 		o.Key = func(m *consumers.Message) string { return m.EventID }
 	}

@@ -57,7 +57,7 @@ func TestSinkExamples(t *testing.T) {
 			known[s.key] = s.value.Interface()
 		}
 		for _, s := range settingsOf(all) {
-			if !placeholder(s.key) && fmt.Sprint(s.value.Interface()) != fmt.Sprint(known[s.key]) {
+			if !withoutDefault(s.key) && fmt.Sprint(s.value.Interface()) != fmt.Sprint(known[s.key]) {
 				t.Errorf("%s: %s is %v where commented out, and %v by default", kind, s.key, s.value.Interface(), known[s.key])
 			}
 		}
@@ -77,8 +77,8 @@ func uncommented(text []byte) []byte {
 	return out
 }
 
-// placeholder says whether a setting has no default that an example could show.
-func placeholder(key string) bool {
+// withoutDefault says whether a setting has no default that an example could show.
+func withoutDefault(key string) bool {
 	switch key {
 	case "tenant", "region", "nats.urls", "nats.creds", "nats.ca", "sink.webhook.token_file", "sink.webhook.ca_file",
 		"sink.nats.creds", "sink.nats.ca", "sink.nats.domain", "sink.nats.prefix", "group.width", "group.url_file", "group.schema":

@@ -30,11 +30,3 @@ CREATE TABLE fence (
     durable text   PRIMARY KEY,
     epoch   bigint NOT NULL
 );
-
--- How far a durable has come in the events of an origin.
-CREATE TABLE position (
-    durable text   NOT NULL,
-    origin  text   NOT NULL,
-    seq     bigint NOT NULL,
-    PRIMARY KEY (durable, origin)
-);
