@@ -30,16 +30,15 @@ func (d *decoder) array(l Limits, dst []Result) ([]Result, *Error) {
 	first := len(dst)
 	switch kind := d.json.PeekKind(); kind {
 	case '[', 0:
-		if _, err := d.json.ReadToken(); err != nil {
-			return dst, d.syntax(err)
+		if opening, _, _ := d.json.Read(); opening == 0 {
+			return dst, d.syntax(d.json.Err())
 		}
 	default:
 		return dst, &Error{Code: CodeWrongType, Detail: "a batch is a JSON array of events, this is " + kindName(kind), Syntax: true}
 	}
 	d.base = 1
-	for kind := d.json.PeekKind(); kind != ']'; kind = d.json.PeekKind() {
-		d.index = len(dst) - first
-		if kind != 0 && d.index == l.MaxEvents {
+	for ; d.json.Peek() != ']'; d.index = len(dst) - first {
+		if d.json.PeekKind() != 0 && d.index == l.MaxEvents {
 			return dst, tooMany(l)
 		}
 		dst = append(dst, Result{})
@@ -47,10 +46,9 @@ func (d *decoder) array(l Limits, dst []Result) ([]Result, *Error) {
 			return dst, fatal
 		}
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return dst, d.syntax(err)
+	if closing, _, _ := d.json.Read(); closing == 0 {
+		return dst, d.syntax(d.json.Err())
 	}
-	d.index = len(dst) - first
 	if fatal := d.end(); fatal != nil {
 		return dst, fatal
 	}

@@ -92,12 +92,16 @@ func (d *decoder) name() (fields, *Error) {
 	if fatal != nil {
 		return 0, fatal
 	}
-	f := fieldOf(quoted[1 : len(quoted)-1])
-	if f == 0 && bytes.IndexByte(quoted, '\\') >= 0 {
-		plain, _ := jsontext.AppendUnquote(nil, quoted) // the tokenizer accepted it
-		f = fieldOf(plain)
+	return fieldOf(unquoted(quoted)), nil
+}
+
+// unquoted is the text of a string.
+func unquoted(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
 	}
-	return f, nil
+	plain, _ := jsontext.AppendUnquote(make([]byte, 0, len(quoted)), quoted) // the scanner accepted it
+	return plain
 }
 
 func fieldOf(name []byte) fields {
@@ -152,7 +156,7 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 		e.SourceEpoch = n
 		return fatal
 	default: // payload, ctx
-		if d.peek() != '{' {
+		if d.json.Peek() != '{' {
 			return d.mistyped(f, "an object")
 		}
 		if f == fieldPayload {
@@ -164,24 +168,20 @@ func (d *decoder) member(f fields, e *Event, s *spans) *Error {
 
 // key reads the object that holds user_id.
 func (d *decoder) key(e *Event, s *spans) *Error {
-	if d.peek() != '{' {
+	if d.json.Peek() != '{' {
 		return d.mistyped(fieldKey, "an object")
 	}
-	start := d.next()
+	start := d.json.Next()
 	if fatal := d.bracket(); fatal != nil {
 		return fatal
 	}
 	found := false
-	for d.peek() != '}' {
+	for d.json.Peek() != '}' {
 		quoted, fatal := d.quoted()
 		if fatal != nil {
 			return fatal
 		}
-		name := quoted[1 : len(quoted)-1]
-		if bytes.IndexByte(name, '\\') >= 0 {
-			name, _ = jsontext.AppendUnquote(make([]byte, 0, 32), quoted) // the tokenizer accepted it
-		}
-		if string(name) == "user_id" {
+		if string(unquoted(quoted)) == "user_id" {
 			found = true
 			if fatal := d.string(fieldUserID, &s.user, validUserID); fatal != nil {
 				return fatal
@@ -193,7 +193,7 @@ func (d *decoder) key(e *Event, s *spans) *Error {
 	if fatal := d.bracket(); fatal != nil {
 		return fatal
 	}
-	end := d.json.InputOffset()
+	end := d.json.Offset()
 	e.Key = d.body[start:end:end]
 	if !found {
 		d.refuse(CodeMissingField, "/key/user_id", "key/user_id is required")
@@ -203,7 +203,7 @@ func (d *decoder) key(e *Event, s *spans) *Error {
 
 // string reads a string, keeps its text where valid says so, and refuses it where not.
 func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
-	if d.peek() != '"' {
+	if d.json.Peek() != '"' {
 		return d.mistyped(f, "a string")
 	}
 	quoted, fatal := d.quoted()
@@ -214,7 +214,7 @@ func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		d.text = append(d.text, quoted[1:len(quoted)-1]...)
 	} else {
-		d.text, _ = jsontext.AppendUnquote(d.text, quoted) // the tokenizer accepted it
+		d.text, _ = jsontext.AppendUnquote(d.text, quoted) // the scanner accepted it
 	}
 	if !valid(d.text[start:]) {
 		d.text = d.text[:start]
@@ -227,14 +227,14 @@ func (d *decoder) string(f fields, at *span, valid func([]byte) bool) *Error {
 
 // integer reads a whole number that is not negative.
 func (d *decoder) integer(f fields) (n uint64, ok bool, fatal *Error) {
-	if c := d.peek(); c != '-' && (c < '0' || c > '9') {
+	if c := d.json.Peek(); c != '-' && (c < '0' || c > '9') {
 		return 0, false, d.mistyped(f, "a number")
 	}
-	start := d.next()
+	start := d.json.Next()
 	if fatal := d.skip(); fatal != nil {
 		return 0, false, fatal
 	}
-	n, err := strconv.ParseUint(string(d.body[start:d.json.InputOffset()]), 10, 64)
+	n, err := strconv.ParseUint(string(d.body[start:d.json.Offset()]), 10, 64)
 	if err != nil {
 		d.wrong(f)
 		return 0, false, nil

@@ -6,13 +6,14 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/weft-mesh/weft/streams/strictjson"
 )
 
 // decoder reads the events of one input in one pass. The texts of all of them are gathered in one buffer, so
 // that a whole batch costs one allocation for its strings.
 type decoder struct {
-	json *jsontext.Decoder
-	in   bytes.Buffer // lets the tokenizer read body where it is
+	json strictjson.Scanner
 	body []byte
 	text []byte
 	// where the current events' members are in text; bound to strings when all of them are read
@@ -36,7 +37,7 @@ const (
 	maxKeptSpans = 1 << 14
 )
 
-var pool = sync.Pool{New: func() any { return &decoder{json: jsontext.NewDecoder(new(bytes.Buffer))} }}
+var pool = sync.Pool{New: func() any { return new(decoder) }}
 
 func acquire(body []byte) *decoder {
 	d := pool.Get().(*decoder)
@@ -49,8 +50,7 @@ func acquire(body []byte) *decoder {
 // read starts an input, or a line of one.
 func (d *decoder) read(body []byte) {
 	d.body, d.content = body, nil
-	d.in = *bytes.NewBuffer(body)
-	d.json.Reset(&d.in)
+	d.json.Reset(body)
 }
 
 // release gives the decoder back; it holds nothing of the input any more.
@@ -74,7 +74,7 @@ func (d *decoder) event(e *Event, s *spans) *Error {
 		d.watcher.Event(d.index, d.body)
 	}
 	kind := d.json.PeekKind()
-	start := d.next()
+	start := d.json.Next()
 	var fatal *Error
 	if kind == jsontext.KindBeginObject {
 		fatal = d.members(e, s)
@@ -84,7 +84,7 @@ func (d *decoder) event(e *Event, s *spans) *Error {
 	if fatal != nil {
 		return fatal
 	}
-	end := d.json.InputOffset()
+	end := d.json.Offset()
 	e.Raw = d.body[start:end:end]
 	d.revisit(s)
 	return nil
@@ -96,7 +96,7 @@ func (d *decoder) members(e *Event, s *spans) *Error {
 		return fatal
 	}
 	var seen fields
-	for d.peek() != '}' {
+	for d.json.Peek() != '}' {
 		f, fatal := d.name()
 		if fatal != nil {
 			return fatal
@@ -120,123 +120,69 @@ func (d *decoder) members(e *Event, s *spans) *Error {
 
 // bracket reads the brace or bracket that is next.
 func (d *decoder) bracket() *Error {
-	token, err := d.json.ReadToken()
-	if err != nil {
-		return d.syntax(err)
-	}
-	if d.watcher != nil {
-		d.watch(token.Kind(), 1)
-	}
-	return nil
+	_, _, fatal := d.token()
+	return fatal
 }
 
 // quoted reads the string that is next, a member's name or a value, as it stands in the input.
-func (d *decoder) quoted() (jsontext.Value, *Error) {
-	v, err := d.json.ReadValue()
-	if err != nil {
-		return nil, d.syntax(err)
+func (d *decoder) quoted() ([]byte, *Error) {
+	start, end, fatal := d.token()
+	return d.body[start:end], fatal
+}
+
+// token reads the token that is next, outside of payloads, and shows it.
+func (d *decoder) token() (start, end int, fatal *Error) {
+	kind, start, end := d.json.Read()
+	if kind == 0 {
+		return start, end, d.syntax(d.json.Err())
 	}
 	if d.watcher != nil {
-		d.watch(jsontext.KindString, len(v))
+		d.watcher.Next(kind, start, end)
 	}
-	return v, nil
+	return start, end, nil
 }
 
 // end checks that nothing follows.
 func (d *decoder) end() *Error {
-	rest := d.body[d.json.InputOffset():]
+	rest := d.body[d.json.Offset():]
 	blank := len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
 	if blank == len(rest) {
 		return nil
 	}
-	return d.broken(CodeTrailingData, "", d.json.InputOffset()+int64(blank), "more data after the end of the JSON value,")
+	return d.broken(CodeTrailingData, "", int64(d.json.Offset()+blank), "more data after the end of the JSON value,")
 }
 
-// skip reads one value and checks what the tokenizer does not: depth and the range of numbers.
+// skip reads one value and checks what the scanner does not: depth and the range of numbers.
 func (d *decoder) skip() *Error {
-	told := d.visiting || d.watcher != nil
-	room := MaxDepth + d.base - d.json.StackDepth() // levels that may be opened
+	room := MaxDepth + d.base - d.json.Depth() // levels that may be opened
 	for open := 0; ; {
-		start := 0
-		if told {
-			start = d.next()
+		kind, start, end := d.json.Read()
+		if kind == 0 {
+			return d.syntax(d.json.Err())
 		}
-		token, err := d.json.ReadToken()
-		if err != nil {
-			return d.syntax(err)
+		if d.visiting {
+			d.visitor.Token(kind, start, end)
 		}
-		kind := token.Kind()
-		if told {
-			end := int(d.json.InputOffset())
-			if d.visiting {
-				d.visitor.Token(kind, start, end)
-			}
-			if d.watcher != nil {
-				d.watcher.Next(kind, start, end)
-			}
+		if d.watcher != nil {
+			d.watcher.Next(kind, start, end)
 		}
 		switch kind {
 		case jsontext.KindBeginObject, jsontext.KindBeginArray:
 			if open++; open > room {
-				return d.broken(CodeDepth, d.json.StackPointer(), d.json.InputOffset(), "nested more than "+strconv.Itoa(MaxDepth)+" levels deep")
+				return d.broken(CodeDepth, d.json.Pointer(), int64(end), "nested more than "+strconv.Itoa(MaxDepth)+" levels deep")
 			}
 			continue
 		case jsontext.KindEndObject, jsontext.KindEndArray:
 			open--
 		case jsontext.KindNumber:
-			if end := int(d.json.InputOffset()); !inRange(d.body[:end]) {
-				return d.broken(CodeNumberRange, d.json.StackPointer(), int64(end), "a number beyond the range of a double")
+			if !d.json.InRange(start, end) {
+				return d.broken(CodeNumberRange, d.json.Pointer(), int64(end), "a number beyond the range of a double")
 			}
 		}
 		if open == 0 {
 			return nil
 		}
 	}
-}
-
-// peek is the first byte of what is next, 0 at the end of the input. It looks ahead and proves nothing: the tokenizer
-// reads what it has seen.
-func (d *decoder) peek() byte {
-	if i := d.next(); i < len(d.body) {
-		return d.body[i]
-	}
-	return 0
-}
-
-// next is the offset of the next value.
-func (d *decoder) next() int {
-	i := int(d.json.InputOffset())
-	for i < len(d.body) {
-		switch d.body[i] {
-		case ' ', '\t', '\r', '\n', ',', ':':
-			i++
-		default:
-			return i
-		}
-	}
-	return i
-}
-
-// inRange says whether the JSON number at the end of b is finite as a float64. Without an exponent it takes more than
-// 300 digits to leave the range, so almost no number is parsed.
-func inRange(b []byte) bool {
-	i, exponent := len(b), false
-number:
-	for i > 0 {
-		switch c := b[i-1]; {
-		case c >= '0' && c <= '9', c == '.', c == '-', c == '+':
-		case c == 'e' || c == 'E':
-			exponent = true
-		default:
-			break number
-		}
-		i--
-	}
-	if len(b)-i <= 300 && !exponent {
-		return true
-	}
-	_, err := strconv.ParseFloat(string(b[i:]), 64)
-	return err == nil
 }
 
 func kindName(k jsontext.Kind) string {

@@ -90,20 +90,19 @@ func (d *decoder) said() (c content, fatal *Error) {
 		d.refuse(CodeNotObject, "", "an event is a JSON object, this is "+kindName(kind))
 		return c, d.skip()
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return c, d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return c, fatal
 	}
 	for d.json.PeekKind() != jsontext.KindEndObject {
 		f, fatal := d.name()
 		if fatal != nil {
 			return c, fatal
 		}
-		d.json.PeekKind()
-		start := d.next()
+		start := d.json.Next()
 		if fatal = d.skip(); fatal != nil {
 			return c, fatal
 		}
-		value := d.body[start:d.json.InputOffset()]
+		value := d.body[start:d.json.Offset()]
 		switch f {
 		case fieldType:
 			c.typ = value
@@ -115,8 +114,8 @@ func (d *decoder) said() (c content, fatal *Error) {
 			c.seq = value
 		}
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return c, d.syntax(err)
+	if fatal := d.bracket(); fatal != nil {
+		return c, fatal
 	}
 	return c, nil
 }

@@ -83,7 +83,7 @@ func (d *decoder) syntax(err error) *Error {
 	}
 	serr, ok := errors.AsType[*jsontext.SyntacticError](err)
 	if !ok {
-		return d.broken(CodeSyntax, "", d.json.InputOffset(), "unreadable input")
+		return d.broken(CodeSyntax, "", int64(d.json.Offset()), "unreadable input")
 	}
 	code, what := CodeSyntax, "invalid JSON"
 	switch {

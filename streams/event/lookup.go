@@ -21,17 +21,11 @@ func Lookup(raw []byte, pointer string) (string, bool) {
 			return "", false
 		}
 	}
-	switch d.json.PeekKind() {
+	switch kind, start, end := d.json.Read(); kind {
 	case jsontext.KindString:
-		quoted, err := d.json.ReadValue()
-		if err != nil {
-			return "", false
-		}
-		text, err := jsontext.AppendUnquote(make([]byte, 0, len(quoted)), quoted)
-		return string(text), err == nil
+		return string(unquoted(raw[start:end])), true
 	case jsontext.KindNumber:
-		number, err := d.json.ReadValue()
-		return string(number), err == nil
+		return string(raw[start:end]), true
 	default:
 		return "", false
 	}
@@ -39,21 +33,14 @@ func Lookup(raw []byte, pointer string) (string, bool) {
 
 // enter goes to the member or element that a pointer's token names.
 func (d *decoder) enter(token string) bool {
-	t, err := d.json.ReadToken()
-	if err != nil {
-		return false
-	}
-	switch t.Kind() {
+	switch kind, _, _ := d.json.Read(); kind {
 	case jsontext.KindBeginObject:
 		for d.json.PeekKind() == jsontext.KindString {
-			name, err := d.json.ReadToken()
-			if err != nil {
-				return false
-			}
-			if name.String() == token {
+			_, start, end := d.json.Read()
+			if end > start && string(unquoted(d.body[start:end])) == token {
 				return true
 			}
-			if d.json.SkipValue() != nil {
+			if d.skip() != nil {
 				return false
 			}
 		}
@@ -63,7 +50,7 @@ func (d *decoder) enter(token string) bool {
 			return false
 		}
 		for range index {
-			if d.json.PeekKind() == jsontext.KindEndArray || d.json.SkipValue() != nil {
+			if d.json.PeekKind() == jsontext.KindEndArray || d.skip() != nil {
 				return false
 			}
 		}

@@ -46,24 +46,23 @@ func CutSig(raw []byte) (Signed, error) {
 // signed reads the value that is next.
 func (d *decoder) signed() (s Signed, fatal *Error) {
 	kind := d.json.PeekKind()
-	start := d.next()
+	start := d.json.Next()
 	if kind != jsontext.KindBeginObject {
 		d.refuse(CodeNotObject, "", "an event is a JSON object, this is "+kindName(kind))
 		return s, d.skip()
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return s, d.syntax(err)
+	if fatal = d.bracket(); fatal != nil {
+		return s, fatal
 	}
 	from, to := -1, -1
 	for first := true; d.json.PeekKind() != jsontext.KindEndObject; first = false {
-		before, name := int(d.json.InputOffset()), d.next()
-		token, err := d.json.ReadToken()
-		if err != nil {
-			return s, d.syntax(err)
+		before, name := d.json.Offset(), d.json.Next()
+		quoted, fatal := d.quoted()
+		if fatal != nil {
+			return s, fatal
 		}
-		ours := token.Kind() == jsontext.KindString && token.String() == "sig"
-		d.json.PeekKind()
-		value := d.next()
+		ours := string(unquoted(quoted)) == "sig"
+		value := d.json.Next()
 		if fatal = d.skip(); fatal != nil {
 			return s, fatal
 		}
@@ -71,7 +70,7 @@ func (d *decoder) signed() (s Signed, fatal *Error) {
 			continue
 		}
 		s.HasSig = true
-		if to = int(d.json.InputOffset()); readSig(d.body[value:to], &s.Sig) != nil {
+		if to = d.json.Offset(); readSig(d.body[value:to], &s.Sig) != nil {
 			d.refuse(CodeSig, "/sig", "sig must be an object of algo, kid, ts (whole unix seconds) and mac (base64), and nothing else")
 		}
 		from = name
@@ -79,10 +78,10 @@ func (d *decoder) signed() (s Signed, fatal *Error) {
 			from = before + bytes.IndexByte(d.body[before:], ',')
 		}
 	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return s, d.syntax(err)
+	if fatal = d.bracket(); fatal != nil {
+		return s, fatal
 	}
-	s.Before, s.After = d.around(start, int(d.json.InputOffset()), from, to)
+	s.Before, s.After = d.around(start, d.json.Offset(), from, to)
 	return s, nil
 }
 

@@ -33,18 +33,12 @@ type Reader struct {
 	Watcher Watcher // may be nil
 }
 
-// watch shows the token of this length that was read last.
-func (d *decoder) watch(kind jsontext.Kind, length int) {
-	end := int(d.json.InputOffset())
-	d.watcher.Next(kind, end-length, end)
-}
-
 // payload reads the payload that is next.
 func (d *decoder) payload(e *Event, s *spans) *Error {
-	start := d.next()
+	start := d.json.Next()
 	fatal := d.shown(s, start)
 	if fatal == nil {
-		end := d.json.InputOffset()
+		end := d.json.Offset()
 		e.Payload = d.body[start:end:end]
 	}
 	return fatal
@@ -58,7 +52,7 @@ func (d *decoder) shown(s *spans, start int) *Error {
 	}
 	if s.typ.length == 0 || s.version.length == 0 {
 		fatal := d.skip()
-		d.later = span{uint32(start), uint32(int(d.json.InputOffset()) - start)}
+		d.later = span{uint32(start), uint32(d.json.Offset() - start)}
 		return fatal
 	}
 	if !d.visitor.Payload(d.index, d.body, d.cut(s.typ), d.cut(s.version)) {
@@ -68,7 +62,7 @@ func (d *decoder) shown(s *spans, start int) *Error {
 	fatal := d.skip()
 	d.visiting = false
 	if fatal == nil {
-		d.visitor.End(start, int(d.json.InputOffset()))
+		d.visitor.End(start, d.json.Offset())
 	}
 	return fatal
 }
