@@ -41,18 +41,29 @@ const (
 func (h *Hub) watchLoop(ctx context.Context) {
 	var controlWatch, guardWatch watched
 	led := false
+	every, next := h.opts.WatchEvery, time.Time{} // round over all tenants
 	for wait := firstWatch; ; {
 		if h.leads() {
 			if !led {
 				h.touch() // a server that only follows makes no streams and does not know which are there
 			}
+			began := time.Now()
+			all := !led || !began.Before(next)
 			led = true
-			h.watchAll(ctx, &controlWatch, &guardWatch)
+			h.watchStreams(ctx, all, &controlWatch, &guardWatch)
+			if all {
+				every = max(h.opts.WatchEvery, watchShare*time.Since(began))
+				next = time.Now().Add(every)
+			}
 		} else {
 			led = false
 		}
-		wait = min(2*wait, h.opts.WatchEvery)
-		timer := time.NewTimer(wait)
+		wait = min(2*wait, every)
+		pause := wait
+		if led {
+			pause = min(wait, time.Until(next))
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -68,19 +79,25 @@ func (h *Hub) watchLoop(ctx context.Context) {
 // firstWatch is the first of the growing pauses after a change: a new link is up within a few of them.
 const firstWatch = 20 * time.Millisecond
 
-func (h *Hub) watchAll(ctx context.Context, controlWatch, guardWatch *watched) {
+// watchShare is how many times as long as a round over all tenants takes the next one comes later: a thousand tenants
+// are looked at every few seconds, and most of the time nothing is.
+const watchShare = 8
+
+// watchStreams looks at the streams of all tenants, or only at those that miss a source: what came a moment ago does not
+// wait for a walk over everything.
+func (h *Hub) watchStreams(ctx context.Context, all bool, controlWatch, guardWatch *watched) {
 	leaves := h.leaves()
 	h.watchControl(ctx, controlWatch, leaves)
 	h.watchGuard(ctx, guardWatch, leaves)
 	h.mu.Lock()
-	all := make([]*tenancy, 0, len(h.tenants))
+	some := make([]*tenancy, 0, len(h.tenants))
 	for _, t := range h.tenants {
-		if t.stream {
-			all = append(all, t)
+		if t.stream && (all || len(h.missingSources(t)) > 0) {
+			some = append(some, t)
 		}
 	}
 	h.mu.Unlock()
-	for _, t := range all {
+	for _, t := range some {
 		if ctx.Err() != nil {
 			return
 		}

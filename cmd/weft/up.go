@@ -17,7 +17,8 @@ import (
 )
 
 func newUpCommand() *cobra.Command {
-	o := app.MeshOptions{Tenants: []string{"acme", "globex"}}
+	var o app.MeshOptions
+	tenants := []string{"acme", "globex"}
 	disk := config.ByteSize(4 << 30)
 	var demo bool
 	var logLevel string
@@ -38,7 +39,10 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 			if err != nil {
 				return err
 			}
-			o.Logger, o.Say, o.Disk = log, cmd.OutOrStdout(), int64(disk)
+			if o.Tenants, err = tenantOptions(tenants, disk); err != nil {
+				return err
+			}
+			o.Logger, o.Say = log, cmd.OutOrStdout()
 			if demo {
 				o.Routes = demoRoutes
 			}
@@ -49,13 +53,31 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 	f.StringVar(&o.Data, "data", "./weft-data", "directory for everything that the mesh keeps")
 	f.IntVar(&o.PortBase, "port-base", 18000, "every port follows from this one")
 	f.StringSliceVar(&o.Regions, "regions", []string{"eu", "us"}, "regions; the first is the control home")
-	f.StringSliceVar(&o.Tenants, "tenants", o.Tenants, "tenants to make, where they do not exist")
+	f.StringSliceVar(&tenants, "tenants", tenants, "tenants to make, where they do not exist; name=8GiB sets the disk of one")
 	f.IntVar(&o.Servers, "servers", 1, "servers in each region: 1, or 3 for replicated streams")
 	f.StringVar(&o.Sync, "sync", "interval", "interval: fsync within a second of the ack; always: before it")
 	f.Var(&disk, "tenant-disk", "disk that a new tenant may use in each region")
 	f.BoolVar(&demo, "demo", false, "send the traffic of a gaming brand to both regions as tenant acme")
 	f.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
 	return cmd
+}
+
+// tenantOptions reads --tenants.
+func tenantOptions(tenants []string, disk config.ByteSize) ([]app.TenantOptions, error) {
+	out := make([]app.TenantOptions, 0, len(tenants))
+	for _, t := range tenants {
+		name, size, own := strings.Cut(t, "=")
+		o := app.TenantOptions{Name: name, Disk: int64(disk)}
+		if own {
+			n, err := config.ParseByteSize(size)
+			if err != nil {
+				return nil, usageErrorf("--tenants %s: %s", t, err)
+			}
+			o.Disk = int64(n)
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }
 
 func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
@@ -96,6 +118,14 @@ func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
 // printReady tells what to paste into a second terminal.
 func printReady(w io.Writer, o app.MeshOptions, took time.Duration) {
 	first, last := o.Regions[0], o.Regions[len(o.Regions)-1]
+	names := make([]string, len(o.Tenants))
+	for i, t := range o.Tenants {
+		names[i] = t.Name
+	}
+	tenant := "TENANT"
+	if len(names) > 0 {
+		tenant = names[0]
+	}
 	data := ""
 	if o.Data != "./weft-data" {
 		data = " --data " + o.Data
@@ -106,14 +136,14 @@ This is one machine: acknowledgements are "%s". Stop with Ctrl-C; the data stay 
 
 In a second terminal, watch what arrives in %s:
 
-    go run ./cmd/weft tail --tenant acme --region %s%s
+    go run ./cmd/weft tail --tenant %s --region %s%s
 
 and in a third, send a first event into %s:
 
     echo '{"event_id":"hello-1","event_type":"hello.world","schema_version":"1.0.0","occurred_at":"2026-01-01T00:00:00Z","key":{"user_id":"u1"},"payload":{"text":"hello"}}' |
-      go run ./cmd/weft send - --now --tenant acme --region %s%s
+      go run ./cmd/weft send - --now --tenant %s --region %s%s
 
-`, took.Seconds(), strings.Join(o.Regions, ", "), strings.Join(o.Tenants, ", "), ackMode(o), o.Data, last, last, data, first, first, data)
+`, took.Seconds(), strings.Join(o.Regions, ", "), strings.Join(names, ", "), ackMode(o), o.Data, last, tenant, last, data, first, tenant, first, data)
 }
 
 func ackMode(o app.MeshOptions) string {

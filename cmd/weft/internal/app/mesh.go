@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
@@ -28,18 +29,24 @@ type MeshOptions struct {
 	Regions  []string // the first is the control home
 	PortBase int
 	Servers  int      // of each region: 1 or 3
-	Tenants  []string // made when they do not exist
-	Disk     int64    // bytes of each new tenant
+	Tenants  []TenantOptions // made when they do not exist
 	Routes   func(tenant string) *accounts.Routes
 	Sync     string // "interval" or "always"
 	Logger   *zap.Logger
 	Say      io.Writer // progress for a person
 }
 
+// TenantOptions are of a tenant that is made.
+type TenantOptions struct {
+	Name string
+	Disk int64 // bytes in each region
+}
+
 // Mesh is a running mesh.
 type Mesh struct {
 	opts    MeshOptions
 	began   time.Time
+	saying  sync.Mutex
 	regions []*region
 	unlock  func()
 	failed  chan error    // the first hub that has to end
@@ -172,6 +179,8 @@ func (o *MeshOptions) validate() error {
 
 // say prints one step with the time since the start.
 func (m *Mesh) say(format string, args ...any) {
+	m.saying.Lock()
+	defer m.saying.Unlock()
 	fmt.Fprintf(m.opts.Say, "%6.2fs  %s\n", time.Since(m.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -301,13 +310,15 @@ func (m *Mesh) startRelays(ctx context.Context) error {
 // ensureTenants makes the tenants that do not exist and the files that are missing, and lists every tenant
 // whose files are here.
 func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
-	for _, name := range m.opts.Tenants {
-		if _, ok := m.home().State().Tenants[name]; ok {
-			continue
+	adding, together := errgroup.WithContext(ctx)
+	adding.SetLimit(addedTogether)
+	for _, t := range m.opts.Tenants {
+		if _, ok := m.home().State().Tenants[t.Name]; !ok {
+			adding.Go(func() error { return m.addTenant(together, t) })
 		}
-		if err := m.addTenant(ctx, name); err != nil {
-			return nil, err
-		}
+	}
+	if err := adding.Wait(); err != nil {
+		return nil, err
 	}
 	var out []meshfile.Tenant
 	for _, t := range m.home().State().ActiveTenants() {
@@ -328,13 +339,17 @@ func (m *Mesh) ensureTenants(ctx context.Context) ([]meshfile.Tenant, error) {
 	return out, nil
 }
 
+// addedTogether is how many tenants are added at a time: the hubs take up all that came within a moment in one step,
+// which costs as much as there are tenants already.
+const addedTogether = 32
+
 // addTenant and reissue have a step's time for each tenant: a mesh may have a thousand.
-func (m *Mesh) addTenant(ctx context.Context, name string) error {
+func (m *Mesh) addTenant(ctx context.Context, t TenantOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
-	spec := hub.TenantSpec{Name: name, Limits: accounts.Limits{DiskBytes: m.opts.Disk}}
+	spec := hub.TenantSpec{Name: t.Name, Limits: accounts.Limits{DiskBytes: t.Disk}}
 	if m.opts.Routes != nil {
-		spec.Routes = m.opts.Routes(name)
+		spec.Routes = m.opts.Routes(t.Name)
 	}
 	b, err := m.home().AddTenant(ctx, spec, "weft up")
 	if err != nil {
@@ -343,7 +358,7 @@ func (m *Mesh) addTenant(ctx context.Context, name string) error {
 	if _, err := WriteBundle(m.opts.Data, b); err != nil {
 		return err
 	}
-	m.say("tenant %s: account, key %s, certificate, streams in %s", name, b.Kid, strings.Join(m.opts.Regions, ", "))
+	m.say("tenant %s: account, key %s, certificate, streams in %s", t.Name, b.Kid, strings.Join(m.opts.Regions, ", "))
 	return nil
 }
 

@@ -64,7 +64,7 @@ func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	}
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, o.Binary, "up", "--data", dir, "--port-base", strconv.Itoa(base), "--regions", strings.Join(o.Regions, ","),
-		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenants, ","), "--tenant-disk", strconv.FormatInt(tenantDisk(dir, len(o.Regions), len(tenants)), 10), "--log-level", "error")
+		"--servers", strconv.Itoa(o.Servers), "--sync", o.Sync, "--tenants", strings.Join(tenantDisks(dir, len(o.Regions), tenants), ","), "--log-level", "error")
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &said, &said, child.Attr()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWait
@@ -95,15 +95,27 @@ func open(ctx context.Context, o *Options, tenants []string) (*mesh, error) {
 	return m, nil
 }
 
-// tenantDisk divides what a benchmark may take of the disk: half of what is free, for every region has a copy.
-func tenantDisk(dir string, regions, tenants int) int64 {
+// tenantDisks divides what a benchmark may take of the disk: half of what is free, for every region has a copy. Half of
+// that is the first tenant's, which is measured alone, too.
+func tenantDisks(dir string, regions int, tenants []string) []string {
 	const most, least = 24 << 30, 16 << 20
 	share := int64(most)
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) == nil {
 		share = min(share, int64(st.Bavail)*int64(st.Bsize)/int64(2*regions)) //nolint:gosec // far from overflow
 	}
-	return max(share/int64(tenants), least)
+	out := make([]string, len(tenants))
+	for i, name := range tenants {
+		disk := share
+		if len(tenants) > 1 {
+			disk = share / 2
+		}
+		if i > 0 {
+			disk /= int64(len(tenants) - 1)
+		}
+		out[i] = name + "=" + strconv.FormatInt(max(disk, least), 10)
+	}
+	return out
 }
 
 // awaitMesh waits for the file that a mesh writes when it is ready.

@@ -3,7 +3,10 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench/report"
 	"github.com/weft-mesh/weft/streams/fault"
@@ -84,23 +87,34 @@ func (b *bench) perTenant(region string, names []string) ([]*sender, error) {
 	return out, nil
 }
 
+// readTogether is how many tenants' streams are read back at a time.
+const readTogether = 8
+
 // checkTenants reads back every tenant's streams.
 func (b *bench) checkTenants(names []string, all, one []*sender) error {
 	b.say("reading back every event of %d tenants", len(names))
 	s := &b.out.Summary
 	s.Errors = b.rec.failed()
 	read := 0
+	var sum sync.Mutex
+	readers, ctx := errgroup.WithContext(b.ctx)
+	readers.SetLimit(readTogether)
 	for i, name := range names {
 		mine := []*sender{all[i]}
 		if i == 0 {
 			mine = append(mine, one...)
 		}
-		t, err := b.m.verify(b.ctx, name, b.tag, mine)
-		if err != nil {
+		readers.Go(func() error {
+			t, err := b.m.verify(ctx, name, b.tag, mine)
+			sum.Lock()
+			defer sum.Unlock()
+			read += t.read
+			s.Lost, s.Duplicated, s.Reordered = s.Lost+t.lost, s.Duplicated+t.duplicated, s.Reordered+t.reordered
 			return err
-		}
-		read += t.read
-		s.Lost, s.Duplicated, s.Reordered = s.Lost+t.lost, s.Duplicated+t.duplicated, s.Reordered+t.reordered
+		})
+	}
+	if err := readers.Wait(); err != nil {
+		return err
 	}
 	b.note("%d events read back from %s", read, plural(len(b.m.file.Regions), "region"))
 	for code, n := range codes(append(slices.Clone(all), one...)) {

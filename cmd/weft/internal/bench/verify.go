@@ -102,6 +102,9 @@ func newCopy(tag string, senders []*sender) *copied {
 
 // read takes the stream from its beginning, ids only, until nothing acknowledged is missing and its end is reached.
 func (c *copied) read(ctx context.Context, js jetstream.JetStream) error {
+	if s, err := js.Stream(ctx, subject.EventsStream); err == nil && c.missing == 0 && s.CachedInfo().State.Msgs == 0 {
+		return nil // a tenant whose turn never came
+	}
 	cons, err := js.OrderedConsumer(ctx, subject.EventsStream, jetstream.OrderedConsumerConfig{HeadersOnly: true})
 	if err != nil {
 		return fault.Wrap("bench.verify", fault.Unavailable, err)
