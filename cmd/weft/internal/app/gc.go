@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 const (
@@ -20,6 +23,9 @@ const (
 	garbageSeconds = 10
 	// paceStep is how coarse the target is: changing it stops the process for a moment.
 	paceStep = 25
+	// mostMemory is the part of what the machine, or the process's control group, has that garbage may grow into: what is
+	// live and garbage together stay below it as long as what is live alone does.
+	mostMemory = 0.75
 	// paceMemory is how much of a past rate is left after a second without any: load comes in bursts.
 	paceMemory = 0.95
 )
@@ -42,11 +48,13 @@ func (p *gcPace) next(live, allocated uint64) int {
 	return max(leastGarbage, (int(percent)/paceStep+1)*paceStep)
 }
 
-// PaceGC lets the collector run rarely under load, and often enough at rest that what a burst took is given back. It
-// works until the returned function is called. GOGC in the environment, the operator's own choice, stays.
+// PaceGC lets the collector run rarely under load, often enough at rest that what a burst took is given back, and as often
+// as it takes where memory would run out. It works until the returned function is called. GOGC and GOMEMLIMIT in the
+// environment, the operator's own choice, stay.
 func PaceGC() (stop func()) {
+	unlimit := limitMemory()
 	if os.Getenv("GOGC") != "" {
-		return func() {}
+		return unlimit
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -59,7 +67,21 @@ func PaceGC() (stop func()) {
 	return func() {
 		cancel()
 		<-done
+		unlimit()
 	}
+}
+
+// limitMemory sets the limit that follows from the machine's memory; a system that does not tell has none.
+func limitMemory() (undo func()) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	there, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil || there > math.MaxInt64 {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(int64(float64(there) * mostMemory))
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 func paceGC(ctx context.Context) {

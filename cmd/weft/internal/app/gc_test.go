@@ -1,8 +1,37 @@
 package app
 
 import (
+	"math"
+	"runtime/debug"
 	"testing"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
+
+// Garbage is bounded by the machine's memory while the pace is kept, and by what was before from then on.
+func TestGCPaceLimitsMemory(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	total, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		t.Skip("this system does not tell how much memory there is: ", err)
+	}
+	before := debug.SetMemoryLimit(math.MaxInt64)
+	defer debug.SetMemoryLimit(before)
+	stop := PaceGC()
+	if limit := debug.SetMemoryLimit(-1); limit <= 0 || uint64(limit) > total*4/5 || uint64(limit) < total/2 {
+		t.Errorf("a limit of %d bytes, of %d that there are", limit, total)
+	}
+	stop()
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		t.Errorf("the limit is %d after the end", limit)
+	}
+	t.Setenv("GOMEMLIMIT", "123MiB")
+	defer PaceGC()()
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		t.Errorf("the operator's limit became %d", limit)
+	}
+}
 
 func TestGCPace(t *testing.T) {
 	const mb = 1 << 20

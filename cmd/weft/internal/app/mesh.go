@@ -28,7 +28,7 @@ type MeshOptions struct {
 	Data     string
 	Regions  []string // the first is the control home
 	PortBase int
-	Servers  int      // of each region: 1 or 3
+	Servers  int             // of each region: 1 or 3
 	Tenants  []TenantOptions // made when they do not exist
 	Routes   func(tenant string) *accounts.Routes
 	Sync     string // "interval" or "always"

@@ -67,6 +67,8 @@ type bench struct {
 	tag  string // of every id of this run
 	tags int    // tags that were derived from it
 
+	refusals map[string]int // of growth: answers by code, but for acknowledgements
+
 	restless int // measured stretches before which the mesh did not come to rest
 
 	intake string // of the reference load: the latencies of ingest alone
@@ -91,7 +93,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if len(names) == 0 {
 		return nil, fault.New("bench", fault.NotFound, "no_tenant", "the mesh at %s has no tenant to send as", m.dir)
 	}
-	b := &bench{measured: names[0], baseline: names[min(1, len(names)-1)], ctx: ctx, o: &o, m: m, rec: newRecorder(m), tag: "b" + strings.ToLower(rand.Text()[:6])}
+	b := &bench{measured: names[0], baseline: names[min(1, len(names)-1)], ctx: ctx, o: &o, m: m, rec: newRecorder(m), refusals: map[string]int{}, tag: "b" + strings.ToLower(rand.Text()[:6])}
 	b.out = &report.Report{Scenario: o.Scenario, Title: s.What, Mesh: m.what, Machine: machine(), Began: began}
 	sampling, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup

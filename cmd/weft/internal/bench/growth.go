@@ -26,6 +26,9 @@ func growth(b *bench) error {
 			b.judge(c)
 		}
 	}
+	for code, n := range b.refusals {
+		b.note("%d answers were %s", n, code)
+	}
 	return nil
 }
 
@@ -71,6 +74,7 @@ func (b *bench) point(m *mesh, keys, size, batch int) (cpu, perSecond float64, e
 	closed(b.ctx, senders, warmUp/2)
 	perSecond, cpu = at.spell("growth", func() { closed(b.ctx, senders, b.pointTime()) })
 	closeAll(senders)
+	b.refused(senders)
 	t, err := m.verify(b.ctx, m.names()[0], at.tag, senders)
 	s := &b.out.Summary
 	s.Errors, s.Lost, s.Duplicated, s.Reordered = at.rec.failed(), s.Lost+t.lost, s.Duplicated+t.duplicated, s.Reordered+t.reordered
@@ -149,7 +153,7 @@ func (b *bench) fill(m *mesh, n int) (int, error) {
 		return 0, err
 	}
 	defer closeAll(senders)
-	stored := 0
+	stored, began := 0, time.Now()
 	for stored < n && b.ctx.Err() == nil {
 		closed(b.ctx, senders, min(time.Second, time.Duration(float64(n)/100_000*float64(time.Second))+50*time.Millisecond))
 		stored = 0
@@ -157,6 +161,8 @@ func (b *bench) fill(m *mesh, n int) (int, error) {
 			stored += s.settled
 		}
 	}
+	b.refused(senders)
+	at.restFor(10*time.Second + time.Since(began)) // the other region may be far behind
 	return stored, b.ctx.Err()
 }
 
@@ -215,6 +221,8 @@ func (b *bench) spread(m *mesh) (cpu, perSecond float64, err error) {
 	at.rec.begin("warm-up")
 	closedGroups(b.ctx, groups, warmUp+time.Duration(len(senders))*5*time.Millisecond)
 	perSecond, cpu = at.spell("growth", func() { closedGroups(b.ctx, groups, b.pointTime()) })
+	closeAll(senders)
+	b.refused(senders)
 	return cpu, perSecond, nil
 }
 
@@ -231,6 +239,13 @@ func (b *bench) another(change func(*Options)) (*mesh, func(), error) {
 		m.end()
 		b.rec.mesh = b.m
 	}, nil
+}
+
+// refused counts what was answered to senders that have ended, but for acknowledgements.
+func (b *bench) refused(senders []*sender) {
+	for code, n := range codes(senders) {
+		b.refusals[code] += n
+	}
 }
 
 func (b *bench) nextTag() string {

@@ -50,11 +50,13 @@ const (
 
 // rest waits until the mesh has done what the load before left it to do: what other regions have yet to fetch, and what
 // repair has yet to read. What is measured next would pay for it. It waits for a tenth of the load's time at most.
-func (b *bench) rest() {
+func (b *bench) rest() { b.restFor(max(b.o.Span/10, 4*restLook)) }
+
+func (b *bench) restFor(most time.Duration) {
 	if b.m.pid == 0 {
 		return
 	}
-	end := time.Now().Add(max(b.o.Span/10, 4*restLook))
+	end := time.Now().Add(most)
 	look := time.NewTicker(restLook)
 	defer look.Stop()
 	for before := usageOf(b.m.pid).cpu; time.Now().Before(end); {
