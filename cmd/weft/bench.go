@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-mesh/weft/cmd/weft/internal/app"
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench"
 	"github.com/weft-mesh/weft/cmd/weft/internal/bench/report"
 	"github.com/weft-mesh/weft/cmd/weft/internal/telemetry"
@@ -79,6 +80,7 @@ func runBench(ctx context.Context, o bench.Options, asJSON bool, html string, ou
 		return err
 	}
 	o.Binary = self
+	defer app.ShareCores()() // as the mesh does
 	r, err := bench.Run(ctx, o)
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func tenantOptions(tenants []string, disk config.ByteSize) ([]app.TenantOptions,
 }
 
 func runUp(ctx context.Context, o app.MeshOptions, demo bool) error {
-	defer app.PaceGC()()
+	defer app.TuneRuntime()()
 	began := time.Now()
 	mesh, err := app.StartMesh(ctx, o)
 	if err != nil {

@@ -41,7 +41,7 @@ func sinkOpeners() map[string]sinkOpener {
 
 // RunConsumer runs one sink as a durable consumer until ctx ends.
 func RunConsumer(ctx context.Context, c *config.Consumer, log *zap.Logger) error {
-	defer PaceGC()()
+	defer TuneRuntime()()
 	tel, err := telemetry.New(c.Listen.Metrics, log)
 	if err != nil {
 		return err

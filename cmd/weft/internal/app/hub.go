@@ -29,7 +29,7 @@ import (
 // RunHub runs one hub process until ctx ends, or until the hub says that it must be started again: then the
 // error tells why, and a supervisor's restart is all that is needed.
 func RunHub(ctx context.Context, c *config.Hub, log *zap.Logger) error {
-	defer PaceGC()()
+	defer TuneRuntime()()
 	tel, err := telemetry.New(c.Listen.Metrics, log)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func RunHub(ctx context.Context, c *config.Hub, log *zap.Logger) error {
 
 // RunRelay runs one relay process until ctx ends, then drains it.
 func RunRelay(ctx context.Context, c *config.Relay, log *zap.Logger) error {
-	defer PaceGC()()
+	defer TuneRuntime()()
 	tel, err := telemetry.New(c.Listen.Metrics, log)
 	if err != nil {
 		return err
