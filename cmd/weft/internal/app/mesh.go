@@ -352,8 +352,15 @@ func (m *Mesh) addTenant(ctx context.Context, t TenantOptions) error {
 		spec.Routes = m.opts.Routes(t.Name)
 	}
 	b, err := m.home().AddTenant(ctx, spec, "weft up")
-	if err != nil {
-		return err
+	for again := false; err != nil; again = true {
+		if again && fault.CodeOf(err) == "tenant_exists" {
+			return nil // the attempt before was heard; its files are made again
+		}
+		if fault.KindOf(err) != fault.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		m.say("tenant %s: %v; trying again", t.Name, err)
+		b, err = m.home().AddTenant(ctx, spec, "weft up")
 	}
 	if _, err := WriteBundle(m.opts.Data, b); err != nil {
 		return err
