@@ -3,16 +3,20 @@ package hub
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/accounts/identity"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/fault"
+	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/original"
 	"github.com/weft-mesh/weft/streams/subject"
 )
@@ -52,6 +56,59 @@ func TestDigestsOfOriginalsAcrossRegions(t *testing.T) {
 	if len(resp.Digests) == 2 && resp.Digests[1].Error != original.NotFound {
 		t.Errorf("a sequence that was never stored: %+v", resp.Digests[1])
 	}
+}
+
+// A relay asks whether an id is stored by a message that no stream takes: one that stands alone, one of three servers
+// and one behind a link all say so of an id that they know, and keep nothing of one that they do not.
+func TestAQuestionIsStoredNowhere(t *testing.T) {
+	t.Parallel()
+	m := newTestMesh(t, region("eu"), cluster("us"))
+	m.start()
+	m.settled("acme")
+	eu, us := m.publisher("eu-0", "acme"), m.publisher("us-1", "acme")
+	eu1, us1 := m.hubs["eu-0"].Origin(), m.hubs["us-0"].Origin()
+	ask := func(s *session, o subject.Origin, id string) *jetstream.PubAck {
+		t.Helper()
+		ack, err := s.js.PublishMsg(t.Context(), &nats.Msg{Subject: eventSubject(o, subject.Global, 1), Header: nats.Header{header.MsgID: {id}, header.Rollup: {header.NoRollup}}})
+		if err == nil {
+			return ack
+		}
+		if refused := (&jetstream.APIError{}); !errors.As(err, &refused) || refused.ErrorCode != 10111 {
+			t.Fatalf("%s in %s: %v", id, o, err)
+		}
+		return nil
+	}
+	type way struct {
+		name string
+		from *session
+		to   subject.Origin
+	}
+	ways := []way{{"alone", eu, eu1}, {"of three", us, us1}, {"over the link", eu, us1}}
+	for i, w := range ways {
+		id := fmt.Sprintf("asked-%d", i)
+		for range 3 {
+			if ack := ask(w.from, w.to, id); ack != nil {
+				t.Errorf("%s: what was never stored is at %+v", w.name, ack)
+			}
+		}
+		stored := store(t, w.from, eventSubject(w.to, subject.Global, 1), id) // the question leaves nothing behind
+		if stored.Duplicate || stored.Sequence == 0 {
+			t.Fatalf("%s: %+v", w.name, stored)
+		}
+		if ack := ask(w.from, w.to, id); ack == nil || !ack.Duplicate || ack.Sequence != stored.Sequence || ack.Domain != w.to.Region {
+			t.Errorf("%s: stored at %d, and told as %+v", w.name, stored.Sequence, ack)
+		}
+	}
+	m.converged("acme", len(ways), 20*time.Second, "eu-0", "us-0")
+	for i := range ways { // what came from the other region is known as well
+		id := fmt.Sprintf("asked-%d", i)
+		for name, ack := range map[string]*jetstream.PubAck{"eu": ask(eu, eu1, id), "us": ask(us, us1, id)} {
+			if ack == nil || !ack.Duplicate {
+				t.Errorf("%s in %s: %+v", id, name, ack)
+			}
+		}
+	}
+	m.once("acme", "eu-0", "us-0")
 }
 
 func TestRelayUsersAreMintedForTenantsAlone(t *testing.T) {

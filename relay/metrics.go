@@ -23,6 +23,7 @@ type metrics struct {
 	keyErrors  *prometheus.CounterVec
 	replays    *prometheus.CounterVec
 	copies     *prometheus.CounterVec
+	probes     *prometheus.CounterVec
 	publish    prometheus.Histogram
 }
 
@@ -45,11 +46,12 @@ func newMetrics(r prometheus.Registerer, pool *uplink.Pool, g *guard.Guard, toke
 		keyErrors: counter("key_errors_total", "Requests refused because of key, signature, time or identity.", "code"),
 		replays:   counter("replays_total", "Requests refused because they are copies of earlier ones.", "tenant"),
 		copies:    counter("copies_total", "Copies of events in another major version of their schema, by what became of them.", "tenant", "result"),
+		probes:    counter("probes_total", "Events refused by schemas or rules about which the streams were asked, by what they said.", "tenant", "result"),
 		publish: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: "publish_seconds",
 			Help: "Time from a request's first publish to its last acknowledgement.", Buckets: latency}),
 	}
 	all := []prometheus.Collector{
-		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.replays, m.copies, m.publish,
+		m.requests, m.signatures, m.latency, m.events, m.conflicts, m.keyErrors, m.replays, m.copies, m.probes, m.publish,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "events_in_flight",
 			Help: "Events sent and not acknowledged, all tenants."}, func() float64 { return float64(pool.InFlight()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "late_acks_total",
@@ -109,6 +111,11 @@ func (m *metrics) Replayed(tenant string) { m.replays.WithLabelValues(tenant).In
 // Copies counts what became of copies.
 func (m *metrics) Copies(tenant, result string, n int) {
 	m.copies.WithLabelValues(tenant, result).Add(float64(n))
+}
+
+// Probed counts what streams said of refused events.
+func (m *metrics) Probed(tenant, result string, n int) {
+	m.probes.WithLabelValues(tenant, result).Add(float64(n))
 }
 
 // Published observes the time of one publish.

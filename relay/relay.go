@@ -188,8 +188,10 @@ func (r *Relay) newServer() *http.Server {
 		Protocols:         protocols,
 		ReadHeaderTimeout: l.ReadTimeout,
 		ReadTimeout:       l.ReadTimeout,
-		// a request may be read, wait for its issuer's keys, its acknowledgements, the comparison of its duplicates and another region
-		WriteTimeout:   2*l.ReadTimeout + token.DefaultOptions().Wait + 2*l.AckTimeout + 2*l.DigestTimeout + 2*l.RemoteTimeout,
+		// a request may be read, wait for its issuer's keys, and then for its events, their copies, and the probes of what is refused: for
+		// their acknowledgements, the comparison of duplicates and another region
+		WriteTimeout: 2*l.ReadTimeout + token.DefaultOptions().Wait + 2*l.AckTimeout + 2*uplink.DefaultOptions().ProbeTimeout +
+			3*l.DigestTimeout + 3*l.RemoteTimeout,
 		IdleTimeout:    l.IdleTimeout,
 		MaxHeaderBytes: l.HeaderBytes,
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: l.Streams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},

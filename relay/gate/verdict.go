@@ -45,6 +45,9 @@ type Refusal struct {
 	Later                 bool // it may pass later, as it is
 }
 
+// ByRules says whether the event breaks the tenant's rules, whatever its schema says.
+func (r *Refusal) ByRules() bool { return r.Code == CodeBlocked || r.Code == CodeMissing }
+
 // Verdict is what became of one event.
 type Verdict struct {
 	Version *Version // that judged it; nil where none did

@@ -10,7 +10,6 @@ import (
 	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
-	"github.com/weft-mesh/weft/streams/subject"
 )
 
 // status is an event's status as the answer names it.
@@ -38,6 +37,13 @@ type outcome struct {
 
 // done says whether the mesh has the event.
 func (o *outcome) done() bool { return o.status != statusRejected && o.status != statusUnavailable }
+
+// promise sets what a success guarantees of a message's event.
+func (o *outcome) promise(m *uplink.Message) {
+	if o.ack = o.region.Ack; m.Remote {
+		o.ack = accounts.AckRemote
+	}
+}
 
 // decode reads every event of the body. single says that the body is one event and not a batch of one.
 func (h *Handler) decode(x *exchange) (single bool, p *problem) {
@@ -110,6 +116,7 @@ func (h *Handler) route(x *exchange) *problem {
 		v := x.judge(i)
 		if v.Refusal != nil {
 			o.refuse(v.Refusal)
+			h.doubt(x, p, i, v.Refusal)
 			continue
 		}
 		r := h.routeOf(x, p, e.Type)
@@ -119,13 +126,17 @@ func (h *Handler) route(x *exchange) *problem {
 			o.status, o.why = no.status, &no.why
 			continue
 		}
-		s := subject.Event{Origin: t.region.Origin(), Scope: r.scope, Partition: t.partition, Topic: r.topic.Name, Type: e.Type}
-		m := uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Class: r.class, Remote: r.topic.Remote(), Schema: label(v), Data: e.Raw}
+		s, m := r.message(&t, e)
+		m.Schema = label(v)
 		if v.Kept {
 			o.region = p.self
 			x.subjects = h.letter(x, e, &s, &m)
 		} else if no := x.both(i, t.key, &s, &m); no != nil {
 			o.status, o.why = no.status, &no.why
+			if no.status == statusRejected {
+				m.Subject = s.String()
+				x.probe(i, m)
+			}
 			continue
 		} else {
 			x.subjects = s.Append(x.subjects)
@@ -164,10 +175,8 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 	h.send(ctx, x, trace)
 	for i := range x.acks {
 		a, o := &x.acks[i], &x.outcomes[x.sent[i]]
-		o.seq, o.ack = a.Seq, o.region.Ack
-		if x.msgs[i].Remote {
-			o.ack = accounts.AckRemote
-		}
+		o.seq = a.Seq
+		o.promise(&x.msgs[i])
 		switch a.Status {
 		case uplink.Stored:
 			o.status = statusStored
@@ -185,5 +194,4 @@ func (h *Handler) publish(ctx context.Context, x *exchange, trace string) {
 			o.status, o.why = statusUnavailable, &why{code: a.Code, detail: a.Detail}
 		}
 	}
-	h.derive(ctx, x, trace)
 }

@@ -48,16 +48,18 @@ func (x *exchange) both(i int, key string, s *subject.Event, m *uplink.Message) 
 		return postpone(gate.CodePending, e.Type+" lives in a major version before this one, and this relay is about to learn what maps one to the other")
 	case to == nil:
 		return nil
-	case !x.state.Flag(x.caller.tenant.Name, to.Flag).On(key):
-		if to.Up {
-			return nil
-		}
-		return reject(codeMajorOff, "this major version of "+e.Type+" is behind flag "+to.Flag+", which is off for the event's key: send the version before it, or raise the flag", "/schema_version")
+	}
+	on := x.state.Flag(x.caller.tenant.Name, to.Flag).On(key)
+	if !on && to.Up {
+		return nil
 	}
 	w := twin{event: i, to: to, copy: *s, msg: *m}
 	w.copy.Topic = to.Topic(topic)
 	w.msg.ID, w.msg.Schema, w.msg.DerivedFrom = to.ID(e.ID), to.Schema(), e.ID
-	x.twins = append(x.twins, w)
+	x.twins = append(x.twins, w) // also of what is refused: it may be stored from when the flag was on
+	if !on {
+		return reject(codeMajorOff, "this major version of "+e.Type+" is behind flag "+to.Flag+", which is off for the event's key: send the version before it, or raise the flag", "/schema_version")
+	}
 	return nil
 }
 

@@ -62,6 +62,7 @@ type exchange struct {
 	noted   bool // its refused events are in the account of refusals
 
 	checking
+	doubtful
 	body     []byte
 	decoded  []event.Result
 	outcomes []outcome
@@ -102,6 +103,7 @@ func (h *Handler) recycle(x *exchange) {
 	clear(x.routes)
 	clear(x.msgs)
 	clear(x.acks)
+	x.doubtful.reset()
 	x.body, x.decoded, x.outcomes, x.routes = x.body[:0], x.decoded[:0], x.outcomes[:0], x.routes[:0]
 	x.msgs, x.acks, x.sent, x.out = x.msgs[:0], x.acks[:0], x.sent[:0], x.out[:0]
 	x.subjects, x.ends = x.subjects[:0], x.ends[:0]
@@ -181,10 +183,14 @@ func (h *Handler) accept(w http.ResponseWriter, x *exchange, r *http.Request) (s
 	if p := h.route(x); p != nil {
 		return h.refuse(w, x, p)
 	}
+	trace := parseTrace(r.Header[headerTraceParent])
 	if x.claim.repeat {
 		x.repeat()
+		h.recall(r.Context(), x)
 	} else {
-		h.publish(r.Context(), x, parseTrace(r.Header[headerTraceParent]))
+		h.publish(r.Context(), x, trace)
+		h.recall(r.Context(), x)
+		h.derive(r.Context(), x, trace)
 	}
 	h.count(x)
 	if p := h.checkJournaled(x); p != nil {

@@ -53,6 +53,7 @@ type world struct {
 
 func (w *world) Replayed(string)            { w.replayed++ }
 func (w *world) Copies(string, string, int) {}
+func (w *world) Probed(string, string, int) {}
 func (w *world) Reason() string             { return w.troubled }
 
 func (w *world) Check(_ string, k guard.Key) guard.Verdict {
@@ -85,6 +86,12 @@ func (w *world) Events(_, s, code string, n int) { w.events[s+"/"+code] += n }
 
 func (w *world) Request(status int, code string, _ time.Duration) {
 	w.answers = append(w.answers, fmt.Sprint(status, " ", code))
+}
+
+func (w *world) Probe(_ context.Context, _ string, _ []uplink.Message, results []uplink.Result) {
+	for i := range results {
+		results[i] = uplink.Result{Status: uplink.Absent}
+	}
 }
 
 func (w *world) Publish(_ context.Context, _ string, _ *uplink.Stamp, msgs []uplink.Message, results []uplink.Result) {

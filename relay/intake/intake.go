@@ -38,6 +38,9 @@ type Control interface {
 // as msgs, is set, and nothing refers to msgs any more. It does not retry: the producer does.
 type Publisher interface {
 	Publish(ctx context.Context, tenant string, s *uplink.Stamp, msgs []uplink.Message, results []uplink.Result)
+	// Probe finds out which messages are stored, within bounds that it keeps, and stores none. Results are set as by
+	// Publish: Duplicate, Rejected for a conflict, Unavailable where the id is taken and more cannot be said, Absent or Unasked.
+	Probe(ctx context.Context, tenant string, msgs []uplink.Message, results []uplink.Result)
 }
 
 // Guard remembers requests over the time in which they can be valid, for all relays of the mesh.
@@ -63,6 +66,8 @@ type Recorder interface {
 	Replayed(tenant string)
 	// Copies is called for the copies of events in another major version, with what became of them.
 	Copies(tenant, result string, n int)
+	// Probed is called for refused events about which the streams were asked, with what they said.
+	Probed(tenant, result string, n int)
 	// Published is called once for each publish with the time until the last acknowledgement.
 	Published(took time.Duration)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/weft-mesh/weft/accounts/routing"
 	"github.com/weft-mesh/weft/accounts/token"
 	"github.com/weft-mesh/weft/relay/gate"
+	"github.com/weft-mesh/weft/relay/uplink"
 	"github.com/weft-mesh/weft/streams/event"
 	"github.com/weft-mesh/weft/streams/header"
 	"github.com/weft-mesh/weft/streams/partition"
@@ -149,6 +150,12 @@ type target struct {
 	home      string // when it is another region than the one that stores
 	key       string // that routes the event
 	partition int
+}
+
+// message is an event of the topic on its way to a target: its subject, and what goes there.
+func (r *route) message(t *target, e *event.Event) (subject.Event, uplink.Message) {
+	return subject.Event{Origin: t.region.Origin(), Scope: r.scope, Partition: t.partition, Topic: r.topic.Name, Type: e.Type},
+		uplink.Message{Region: t.region.Name, ID: e.ID, Home: t.home, TTL: r.ttl, Class: r.class, Remote: r.topic.Remote(), Data: e.Raw}
 }
 
 // place decides where an event goes, or why it does not.

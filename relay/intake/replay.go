@@ -3,7 +3,6 @@ package intake
 import (
 	"net/http"
 
-	"github.com/weft-mesh/weft/accounts"
 	"github.com/weft-mesh/weft/relay/guard"
 )
 
@@ -42,17 +41,16 @@ func (h *Handler) checkReplay(x *exchange) *problem {
 func (x *exchange) repeat() {
 	for i, at := range x.sent {
 		o := &x.outcomes[at]
-		o.status, o.ack = statusDuplicate, o.region.Ack
-		if x.msgs[i].Remote {
-			o.ack = accounts.AckRemote
-		}
+		o.status = statusDuplicate
+		o.promise(&x.msgs[i])
 	}
 }
 
-// checkJournaled lets the answer go once every relay can know the request. It runs after the events are published,
-// beside which the journal was written: where it fails they may be stored, and a retry is told so.
+// checkJournaled lets an answer that says that the mesh has an event go once every relay can know the request. It runs
+// after the events are published, beside which the journal was written: where it fails they may be stored, and a retry
+// is told so.
 func (h *Handler) checkJournaled(x *exchange) *problem {
-	if len(x.msgs) == 0 || x.claim.repeat {
+	if x.claim.repeat || !x.some() {
 		return nil
 	}
 	if x.form == formBody {
@@ -74,6 +72,16 @@ func (h *Handler) checkJournaled(x *exchange) *problem {
 		return h.unguarded("the journal of request ids did not take this request; its events may be stored")
 	}
 	return nil
+}
+
+// some says whether the mesh has an event of the request.
+func (x *exchange) some() bool {
+	for i := range x.outcomes {
+		if x.outcomes[i].done() {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *Handler) unclaimed(v guard.Verdict) *problem {

@@ -32,6 +32,7 @@ func (*surroundings) HeartbeatAge() time.Duration                              {
 func (*surroundings) Request(int, string, time.Duration)                       {}
 func (*surroundings) Events(string, string, string, int)                       {}
 func (*surroundings) Copies(string, string, int)                               {}
+func (*surroundings) Probed(string, string, int)                               {}
 func (*surroundings) Published(time.Duration)                                  {}
 func (*surroundings) Signature(string, string)                                 {}
 func (*surroundings) Open(context.Context, string) (s keyring.Secret, _ error) { return s, nil }
@@ -40,6 +41,11 @@ func (*surroundings) Reason() string                                           {
 func (*surroundings) Check(string, guard.Key) guard.Verdict                    { return guard.Fresh }
 func (*surroundings) Claim(string, guard.Key) (*guard.Group, guard.Verdict) {
 	return guard.Settled(true), guard.Fresh
+}
+func (*surroundings) Probe(_ context.Context, _ string, _ []uplink.Message, results []uplink.Result) {
+	for i := range results {
+		results[i] = uplink.Result{Status: uplink.Absent}
+	}
 }
 func (*surroundings) Publish(_ context.Context, _ string, _ *uplink.Stamp, _ []uplink.Message, results []uplink.Result) {
 	for i := range results {

@@ -52,6 +52,8 @@ const (
 	Stored                    // acknowledged by the expected stream of the expected domain
 	Duplicate                 // the same event with the same content was stored before
 	Rejected                  // it will not be stored however often it is sent
+	Absent                    // of a probe: nothing says that the event is stored; without a Code, its stream does not know the id
+	Unasked                   // of a probe: not sent, because there are too many
 )
 
 // Codes of results that are not Stored.
@@ -100,6 +102,7 @@ var (
 	ackTimeout = unavailable(CodeAckTimeout, "the stream did not acknowledge in time; the event may be stored: retry with the same event_id")
 	ackLost    = unavailable(CodeAckLost, "the connection to the stream broke before its acknowledgement; the event may be stored: retry with the same event_id")
 	crowded    = unavailable(CodeOverloaded, "as many events as may do so await the confirmation of another region; the event is not stored")
+	inDoubt    = unavailable(CodeOverloaded, "another copy of this event is being stored at this moment")
 	notLinked  = unavailable(CodeStreamUnreachable, "the relay has no connection to the streams of its region")
 
 	unconfirmed = unavailable(CodeRemoteUnconfirmed,

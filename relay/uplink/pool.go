@@ -27,6 +27,7 @@ type Options struct {
 	AckTimeout    time.Duration // from the last publish of a request
 	DigestTimeout time.Duration // for the comparison of a request's duplicates
 	RemoteTimeout time.Duration // for the confirmation of another region, where events ask for it
+	ProbeTimeout  time.Duration // for the connection, and then for the answer to each probe
 	DialTimeout   time.Duration
 	Redial        time.Duration // how long a failed Connect is remembered
 	Logger        *zap.Logger
@@ -36,8 +37,8 @@ type Options struct {
 // DefaultOptions are the limits of a relay; Region and Connect are the caller's.
 func DefaultOptions() Options {
 	return Options{
-		Window: 4000, AckTimeout: 5 * time.Second, DigestTimeout: 2 * time.Second, RemoteTimeout: 5 * time.Second, DialTimeout: 5 * time.Second,
-		Redial: 500 * time.Millisecond, Logger: zap.NewNop(), Now: time.Now,
+		Window: 4000, AckTimeout: 5 * time.Second, DigestTimeout: 2 * time.Second, RemoteTimeout: 5 * time.Second, ProbeTimeout: time.Second,
+		DialTimeout: 5 * time.Second, Redial: 500 * time.Millisecond, Logger: zap.NewNop(), Now: time.Now,
 	}
 }
 
@@ -50,7 +51,7 @@ func (o *Options) validate() error {
 		return fault.New(op, fault.Invalid, "options", "Connect, Logger and Now must be set")
 	case o.Window < 1 || o.Window > maxWindow:
 		return fault.New(op, fault.Invalid, "window", "window %d is not between 1 and %d", o.Window, maxWindow)
-	case o.AckTimeout <= 0 || o.DigestTimeout <= 0 || o.RemoteTimeout <= 0 || o.DialTimeout <= 0 || o.Redial < 0:
+	case o.AckTimeout <= 0 || o.DigestTimeout <= 0 || o.RemoteTimeout <= 0 || o.ProbeTimeout <= 0 || o.DialTimeout <= 0 || o.Redial < 0:
 		return fault.New(op, fault.Invalid, "timeout", "timeouts must be positive")
 	}
 	return nil

@@ -162,6 +162,7 @@ const (
 	errMemoryResources  = 10028
 	errStorageResources = 10047
 	errMessageTooLarge  = 10054
+	errRollupFailed     = 10111 // of a probe: its id is not known
 	errStoreFailed      = 10077 // above all "maximum bytes exceeded"
 	errMaxStreamBytes   = 10122
 	errDuplicateInDoubt = 10158 // another copy of the same id is being stored right now
@@ -191,7 +192,9 @@ func (a *puback) refusal() Result {
 	case errTooManyRequests, errInsufficient, errMemoryResources:
 		return unavailable(CodeOverloaded, "the stream's queue is full")
 	case errDuplicateInDoubt:
-		return unavailable(CodeOverloaded, "another copy of this event is being stored at this moment")
+		return inDoubt
+	case errRollupFailed:
+		return Result{Status: Absent}
 	case errStoreFailed, errStorageResources, errAccountResources, errMaxStreamBytes:
 		return unavailable(CodeStreamFull, "the stream takes no more: it or its account is at the size limit")
 	case errMessageTooLarge:

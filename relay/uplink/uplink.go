@@ -23,6 +23,7 @@ type Uplink struct {
 	done   sync.WaitGroup
 	dead   atomic.Bool
 	remote atomic.Int64 // events on their way that another region has to confirm
+	probes atomic.Int64 // under way
 }
 
 // shared is what the uplinks of a pool have in common.
@@ -94,21 +95,27 @@ func (u *Uplink) Publish(ctx context.Context, stamp *Stamp, msgs []Message, resu
 		return
 	}
 	defer u.remote.Add(-remote)
-	c := u.s.call(msgs, results)
-	if !u.window.admit(c) {
-		fill(results, shed)
-		u.s.recycle(c)
+	if !u.exchange(u.s.call(msgs, results), stamp) {
 		return
 	}
-	c.stamp(stamp)
-	u.sendAll(c)
-	u.window.leave(c)
-	u.s.recycle(c)
 	ctx = context.WithoutCancel(ctx)
 	u.compare(ctx, msgs, results)
 	if remote > 0 {
 		u.confirm(ctx, msgs, results)
 	}
+}
+
+// exchange takes a call through the window until all of its results are settled; false when the window is full.
+func (u *Uplink) exchange(c *call, stamp *Stamp) bool {
+	defer u.s.recycle(c)
+	if !u.window.admit(c) {
+		fill(c.results, shed)
+		return false
+	}
+	c.stamp(stamp)
+	u.sendAll(c)
+	u.window.leave(c)
+	return true
 }
 
 func fill(results []Result, r Result) {
@@ -123,7 +130,7 @@ func (u *Uplink) sendAll(c *call) {
 		first, n, left := u.window.arm(c, u.prefix)
 		if n > 0 {
 			u.send(c, first, n)
-			c.timer.Reset(u.s.AckTimeout)
+			c.timer.Reset(c.patience)
 			continue
 		}
 		if left == 0 {
@@ -148,6 +155,9 @@ func (u *Uplink) send(c *call, first, n int) {
 		}
 		m := &c.msgs[first+i]
 		c.msg.Subject, c.msg.Reply, c.msg.Data = m.Subject, replies[i*width:(i+1)*width], m.Data
+		if c.probe {
+			c.msg.Data = nil
+		}
 		c.set(header.MsgID, m.ID)
 		c.set(header.Home, m.Home)
 		c.set(header.TTL, m.TTL)
@@ -183,7 +193,8 @@ func (s *shared) call(msgs []Message, results []Result) *call {
 	case <-c.wake:
 	default:
 	}
-	c.msgs, c.results = msgs, results
+	c.msgs, c.results, c.patience, c.probe = msgs, results, s.AckTimeout, false
+	c.set(header.Rollup, "")
 	c.broken.Store(false)
 	return c
 }

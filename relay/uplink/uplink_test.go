@@ -21,14 +21,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a pool before a plain NATS server, on which the test plays the stream.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	s    *streamtest.JetStream
 	conn *nats.Conn // the stream's side
 	pool *uplink.Pool
 	o    uplink.Options
 }
 
-func newRig(t *testing.T, change func(*uplink.Options)) *rig {
+func newRig(t testing.TB, change func(*uplink.Options)) *rig {
 	r := &rig{t: t, s: streamtest.Server(t, "eu")}
 	r.conn = r.s.Connect()
 	r.o = uplink.DefaultOptions()
@@ -95,7 +95,7 @@ func tally(rs []uplink.Result) string {
 	for _, r := range rs {
 		key := r.Code
 		if key == "" {
-			key = map[uplink.Status]string{uplink.Stored: "stored", uplink.Duplicate: "duplicate"}[r.Status]
+			key = map[uplink.Status]string{uplink.Stored: "stored", uplink.Duplicate: "duplicate", uplink.Absent: "absent", uplink.Unasked: "unasked"}[r.Status]
 		}
 		count[key]++
 	}

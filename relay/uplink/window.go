@@ -26,7 +26,10 @@ type call struct {
 	unsent  int
 	pending int
 
-	broken atomic.Bool   // the connection broke under it: nothing more of it is sent
+	broken   atomic.Bool   // the connection broke under it: nothing more of it is sent
+	probe    bool          // of Probe: nothing of it is stored
+	patience time.Duration // from the last message of a wave to its acknowledgement
+
 	wake   chan struct{} // holds one token: something was settled
 	timer  *time.Timer
 	header nats.Header

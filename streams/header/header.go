@@ -16,6 +16,8 @@ const (
 	MsgID = "Nats-Msg-Id"
 	// TTL lets a message expire before its stream's limit; whole seconds.
 	TTL = "Nats-TTL"
+	// Rollup asks a stream to keep the message in place of what it holds; see NoRollup.
+	Rollup = "Nats-Rollup"
 	// StreamSource marks a message that another stream sourced; the server refuses to store a client's.
 	StreamSource = "Nats-Stream-Source"
 
@@ -53,6 +55,11 @@ const (
 	// TraceParent is the W3C Trace Context of the producer's request, re-encoded by the relay.
 	TraceParent = "traceparent"
 )
+
+// NoRollup is a value of Rollup that no stream knows, whether it allows roll-ups or not. A stream reads it after it has
+// looked for the message id among those of its window and before it stores or proposes anything: it answers that the
+// message is a duplicate, or refuses it. So it makes a message a question, which is stored nowhere.
+const NoRollup = "none"
 
 // ClassOptional is the value of Class of events that may be dropped first.
 const ClassOptional = "optional"
