@@ -92,6 +92,7 @@ func (b *Broker) StoreAccount(account, token string) error {
 		return err
 	}
 	defer release()
+	b.gone.Delete(account)
 	if err := save(r.resolver, account, token); err != nil {
 		return storeFault(op, b.opts.accountsDir(), err)
 	}
@@ -219,6 +220,7 @@ func (b *Broker) shutOut(s *server.Server, account string) {
 	}
 	claims := jwt.NewAccountClaims(account)
 	claims.Expires = 1
+	b.gone.Store(account, nil)
 	claims.Limits.Conn, claims.Limits.LeafNodeConn = 0, 0
 	s.UpdateAccountClaims(acc, claims)
 	closeLeaves(s, account)

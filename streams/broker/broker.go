@@ -40,6 +40,7 @@ type Broker struct {
 	links []Link        // guarded by op; survives a restart
 	lame  <-chan struct{}
 
+	gone   sync.Map                // accounts that were removed in this process
 	broken chan error              // holds why the server takes no more writes
 	sync   func(path string) error // puts a file or directory on disk
 
@@ -197,7 +198,7 @@ func (b *Broker) launch(ctx context.Context, held *keep) (_ *running, err error)
 		res.Close()
 		return nil, &fault.Error{Op: "broker.start", Kind: fault.Invalid, Code: "server_refused", Detail: "the server refuses its options", Err: err}
 	}
-	logs := &serverLog{breaks: b.breaks, held: b.opts.held, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
+	logs := &serverLog{breaks: b.breaks, held: b.opts.held, gone: &b.gone, log: b.opts.Logger.Named("nats").With(zap.String("server", b.opts.Name))}
 	s.SetLoggerV2(logs, false, false, false)
 	if err = b.await(ctx, s, logs); err == nil {
 		for account := range b.opts.Accounts {
@@ -353,14 +354,6 @@ func (p inProcess) InProcessConn() (net.Conn, error) {
 func (b *Broker) ClientURL() string {
 	if r := b.run.Load(); r != nil {
 		return r.clientURL
-	}
-	return ""
-}
-
-// LeafURL is the leaf listener as a URL, empty while stopped or without such a listener.
-func (b *Broker) LeafURL() string {
-	if r := b.run.Load(); r != nil {
-		return r.leafURL
 	}
 	return ""
 }

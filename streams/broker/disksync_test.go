@@ -182,7 +182,7 @@ func TestFailedSyncIsTold(t *testing.T) {
 
 func TestBrokenDiskIsTold(t *testing.T) {
 	b := &Broker{broken: make(chan error, 1)}
-	l := &serverLog{log: zap.NewNop(), held: new(atomic.Bool), breaks: b.breaks}
+	l := &serverLog{log: zap.NewNop(), held: new(atomic.Bool), gone: new(sync.Map), breaks: b.breaks}
 	l.Errorf("JetStream failed to store a msg on stream '%s'", "EVENTS")
 	select {
 	case err := <-b.Broken():

@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -16,6 +17,7 @@ import (
 type serverLog struct {
 	log    *zap.Logger
 	held   *atomic.Bool // links are refused on purpose
+	gone   *sync.Map    // accounts that were removed: their clients are refused on purpose
 	first  atomic.Pointer[string]
 	breaks func(error) // told of a failure of the disk after which the server refuses writes for good
 
@@ -93,7 +95,27 @@ func (l *serverLog) say(level zapcore.Level, msg string) {
 	if refused := strings.Contains(msg, "maximum account active connections exceeded"); refused && (l.held.Load() || strings.Contains(msg, "Leafnode Error")) {
 		level = zap.DebugLevel // a link of a tenant to a region that is not open, on either end
 	}
+	if level > zap.InfoLevel && (l.ofRemoved(msg) || tooEarly(msg)) {
+		level = zap.InfoLevel
+	}
 	l.log.Log(level, msg)
+}
+
+// tooEarly says whether a link was refused the first time that it was tried, or another region has not made the stream yet
+// that is read from it: regions start one after the other, and the server tries again. What lasts is told by the hub.
+func tooEarly(msg string) bool {
+	return strings.Contains(msg, "Error trying to connect as leafnode") && strings.Contains(msg, "(attempt 1)") ||
+		strings.Contains(msg, "create source consumer") && strings.Contains(msg, "stream not found")
+}
+
+// ofRemoved says whether the server speaks of an account that was removed. Each of its clients is an error to the server
+// when it is shut out, and again whenever it tries to come back.
+func (l *serverLog) ofRemoved(msg string) (found bool) {
+	l.gone.Range(func(account, _ any) bool {
+		found = strings.Contains(msg, account.(string))
+		return !found
+	})
+	return found
 }
 
 // Fatalf logs an error and keeps it; it does not end the process.

@@ -18,7 +18,7 @@ import (
 	"github.com/weft-mesh/weft/streams/fault"
 )
 
-// AnyPort lets the operating system choose; ClientURL and LeafURL tell which port it became.
+// AnyPort lets the operating system choose; ClientURL tells which port it became, and so does the log.
 const AnyPort = -1
 
 // Listen is where a listener binds. An empty host is 127.0.0.1.

@@ -26,7 +26,6 @@ import "time"
 const (
 	MaxDepth         = 64 // levels of nesting, the event's own object included
 	MaxIDLen         = 128
-	MaxTypeLen       = 128
 	MaxVersionLen    = 64
 	MaxOccurredAtLen = 64
 	MaxUserIDLen     = 256

@@ -252,19 +252,6 @@ type Guard struct {
 // String is grd.<origin>.<relay>.
 func (g Guard) String() string { return "grd." + g.Origin.String() + "." + g.Relay }
 
-// ParseGuard reads a subject made by Guard.String.
-func ParseGuard(s string) (Guard, error) {
-	parts := strings.Split(s, ".")
-	if len(parts) != 3 || parts[0] != "grd" || !validID(parts[2]) {
-		return Guard{}, bad("guard subject", s)
-	}
-	o, err := ParseOrigin(parts[1])
-	if err != nil {
-		return Guard{}, err
-	}
-	return Guard{Origin: o, Relay: parts[2]}, nil
-}
-
 // GuardOf matches every group that the relays of an origin wrote.
 func GuardOf(o Origin) string { return "grd." + o.String() + ".*" }
 
