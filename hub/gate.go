@@ -33,6 +33,7 @@ type gate struct {
 	epochs  map[string]int    // of peers, as they said last
 	partial bool              // a peer that answered is closed itself: what it wrote may come from it later
 	back    readBack          // of the goroutine of live alone
+	told    string            // the last reason that was logged; likewise
 	first   chan struct{}     // closed when the first verdict is known
 	once    sync.Once
 	nudge   chan struct{} // asks for another look at once
@@ -132,13 +133,14 @@ func (h *Hub) judge(ctx context.Context, proof evidence, over bool) verdict {
 	g.losses, g.silent = losses, silent
 	v := decide(losses, silent, g.waived, proof, over)
 	g.mu.Unlock()
-	why := h.closedReason(v, losses, silent)
+	why := h.closedReason(v, losses, silent, over)
 	if changed && v == expel {
 		h.log.Error(why)
 		if err := h.noteLost(); err != nil {
 			h.log.Error("the loss was not noted in the store", zap.Error(err))
 		}
-	} else if changed && (v == wait && over || v == admit && len(silent) > 0) {
+	} else if why != g.told && (v == wait && over || v == admit && len(silent) > 0) {
+		g.told = why
 		h.log.Warn(why, zap.String("evidence", string(proof)))
 	}
 	if v == admit {
@@ -165,20 +167,23 @@ func (g *gate) remember(now subject.Origin, losses []Loss, silent map[string]str
 	return losses
 }
 
-func (h *Hub) closedReason(v verdict, losses []Loss, silent map[string]string) string {
-	switch v {
-	case expel:
+func (h *Hub) closedReason(v verdict, losses []Loss, silent map[string]string, over bool) string {
+	peers := slices.Sorted(maps.Keys(silent))
+	switch {
+	case v == expel:
 		parts := make([]string, len(losses))
 		for i, l := range losses {
 			parts[i] = l.String()
 		}
 		return fmt.Sprintf("closed for writes: region %s lost data that other regions were given: %s. Rejoin under the next epoch: weft hub rejoin --region %s",
 			h.opts.Identity.Region, strings.Join(parts, "; "), h.opts.Identity.Region)
-	case wait:
+	case v == wait && !over:
+		return fmt.Sprintf("starting: %s is asked whether something was lost here", strings.Join(peers, " and "))
+	case v == wait:
 		return fmt.Sprintf("closed for writes: whether something was lost here can only be told by %s, which does not answer; without it: weft hub open --region %s --without %s",
-			strings.Join(slices.Sorted(maps.Keys(silent)), " and "), h.opts.Identity.Region, strings.Join(slices.Sorted(maps.Keys(silent)), ","))
+			strings.Join(peers, " and "), h.opts.Identity.Region, strings.Join(peers, ","))
 	default:
-		return fmt.Sprintf("opens without the word of %s, which is asked again when it can be reached", strings.Join(slices.Sorted(maps.Keys(silent)), " and "))
+		return fmt.Sprintf("opens without the word of %s, which is asked again when it can be reached", strings.Join(peers, " and "))
 	}
 }
 
@@ -343,7 +348,7 @@ func (h *Hub) verifyLater(ctx context.Context) {
 			if err := h.noteLost(); err != nil {
 				h.log.Error("the loss was not noted in the store", zap.Error(err))
 			}
-			h.fail(fault.New("hub.gate", fault.Conflict, "data_lost", "%s", h.closedReason(expel, losses, nil)))
+			h.fail(fault.New("hub.gate", fault.Conflict, "data_lost", "%s", h.closedReason(expel, losses, nil, true)))
 			return
 		}
 		for _, p := range peers {

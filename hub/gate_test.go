@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/weft-mesh/weft/streams/fault"
 	"github.com/weft-mesh/weft/streams/streamtest"
@@ -112,19 +114,30 @@ func TestDamagedLifeIsNoEvidence(t *testing.T) {
 	}
 }
 
-// A region whose files are new opens although nobody answers; the mark is gone then.
+// A region whose files are new opens although nobody answers; the mark is gone then. What was decided without a peer is
+// logged, once.
 func TestFirstStartNeedsNobody(t *testing.T) {
 	t.Parallel()
 	m := newTestMesh(t, region("eu"), region("us"))
+	core, logs := observer.New(zap.WarnLevel)
+	m.tune = func(o *Options) { o.Logger = zap.New(core) }
+	told := func(words string) {
+		t.Helper()
+		if n := logs.FilterMessageSnippet(words).Len(); n != 1 {
+			t.Errorf("%q is logged %d times", words, n)
+		}
+	}
 	t.Cleanup(func() { m.stop("us-0"); m.stop("eu-0") })
 	m.startOnly("us-0")
 	m.open("us-0")
 	if s := m.hubs["us-0"].Status(); len(s.Silent) != 1 {
 		t.Errorf("eu does not run and the status says %+v", s)
 	}
+	told("opens without the word of eu")
 	m.wipe("us-0")
 	m.startOnly("us-0")
 	m.closed("us-0", "can only be told by eu", "weft hub open --region us --without eu")
+	told("can only be told by eu")
 	m.startOnly("eu-0")
 	m.open("eu-0", "us-0") // eu was never given anything: nothing is lost
 }

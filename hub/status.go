@@ -20,7 +20,7 @@ func (h *Hub) Waive(peers []string, by string) error {
 	case g.open:
 		return fault.New(op, fault.Conflict, "is_open", "region %s is open", h.opts.Identity.Region)
 	case len(g.losses) > 0:
-		return fault.New(op, fault.Conflict, "data_lost", "%s", h.closedReason(expel, g.losses, nil))
+		return fault.New(op, fault.Conflict, "data_lost", "%s", h.closedReason(expel, g.losses, nil, true))
 	case len(peers) == 0:
 		return fault.New(op, fault.Invalid, "no_peers", "name the regions to do without")
 	}
