@@ -11,6 +11,6 @@ type Rules struct {
 	Tenant string `json:"tenant"`
 	rule.Set
 	Canary *TrialSpec `json:"canary,omitempty"` // what new versions have to show, other than DefaultTrial
-	By     string     `json:"by"`               // who set them last: a principal
-	At     time.Time  `json:"at"`
+	By     string     `json:"by,omitempty"`     // who set them last: a principal
+	At     time.Time  `json:"at,omitzero"`
 }

@@ -80,7 +80,7 @@ func (a *adminServer) handle(name string, act action) http.Handler {
 		if err != nil {
 			status = statusOf(err)
 			w.Header().Set("Content-Type", "application/problem+json")
-			body = map[string]any{"type": "urn:weft:problem:" + fault.CodeOf(err), "title": http.StatusText(status), "status": status, "code": fault.CodeOf(err), "detail": err.Error()}
+			body = map[string]any{"type": "urn:weft:problem:" + fault.CodeOf(err), "title": http.StatusText(status), "status": status, "code": fault.CodeOf(err), "detail": detailOf(err)}
 		}
 		a.hub.metrics.admin.WithLabelValues(name, strconv.Itoa(status)).Inc()
 		w.WriteHeader(status)
@@ -98,6 +98,16 @@ func operatorOf(r *http.Request) (string, error) {
 		return "", fault.New("admin", fault.Denied, "not_operator", "this certificate is no operator's")
 	}
 	return p.URI(), nil
+}
+
+// detailOf tells the caller what is wrong, and leaves out the operation, which is what they asked for.
+func detailOf(err error) string {
+	if e, ok := err.(*fault.Error); ok { //nolint:errorlint // the outermost alone is what was asked for
+		bare := *e
+		bare.Op = ""
+		err = &bare
+	}
+	return err.Error()
 }
 
 // statusOf is the one table from kinds to HTTP status of the admin API.

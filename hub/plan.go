@@ -47,10 +47,8 @@ func (h *Hub) eachAccount(r *http.Request, do func(context.Context, jetstream.Je
 			return nil, err
 		}
 		control := streams.ControlConfig(streams.ControlSpec{Self: h.Origin(), Peers: h.peerOrigins(), Replicas: h.opts.replicas()})
-		for _, want := range []jetstream.StreamConfig{control, guard} {
-			if err := run("CONTROL", h.control, want); err != nil {
-				return nil, err
-			}
+		if err := run("CONTROL", h.control, control, guard); err != nil {
+			return nil, err
 		}
 	}
 	found := only == ""

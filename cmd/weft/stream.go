@@ -43,7 +43,7 @@ func newStreamVerb(a *adminFlags, verb, short, method string) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "one tenant (default: all, and CONTROL)")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "one tenant (default: all, and the mesh's own account, CONTROL)")
 	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
 	return cmd
 }
