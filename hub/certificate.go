@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/weft-mesh/weft/accounts"
@@ -121,6 +122,11 @@ func (h *Hub) Certificates(tenant string) ([]*CertificateView, error) {
 	return out, nil
 }
 
+// plainSerial takes a serial number as other tools write it: openssl in capitals and with a leading zero, browsers with colons.
+func plainSerial(s string) string {
+	return strings.TrimLeft(strings.ToLower(strings.ReplaceAll(s, ":", "")), "0")
+}
+
 // RevokeCertificate ends a certificate in all regions: relays refuse it on new, resumed and open connections as soon
 // as the record reaches them. Any region may do it, and nothing undoes it. With dryRun nothing happens.
 func (h *Hub) RevokeCertificate(ctx context.Context, tenant, serial string, dryRun bool, by string) (*CertificateView, error) {
@@ -130,7 +136,7 @@ func (h *Hub) RevokeCertificate(ctx context.Context, tenant, serial string, dryR
 	}
 	var found *accounts.Certificate
 	for _, c := range h.State().TenantCertificates(tenant) {
-		if c.Serial == serial {
+		if plainSerial(c.Serial) == plainSerial(serial) {
 			found = c
 		}
 	}

@@ -200,7 +200,7 @@ func (h *Hub) sealNew(ctx context.Context, algorithms []string, public string) (
 	case !wants && public != "":
 		return nil, "", fault.New(op, fault.Invalid, "no_public_key", "a public key is for %s alone; the others sign with a secret that the mesh makes", keyring.StandardWebhooksV1a)
 	case err != nil:
-		return nil, "", fault.New(op, fault.Invalid, "public_key", "the public key is not base64")
+		return nil, "", fault.New(op, fault.Invalid, "public_key", "the public key is not base64 of the 32 bytes of an Ed25519 key")
 	case wants:
 		secret = raw
 	}

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -132,15 +136,27 @@ once with --active. A key id is never given twice.`,
 	return cmd
 }
 
-const publicKeyUsage = "`file` with the producer's Ed25519 public key, base64 (- for standard input), for the scheme standard-webhooks-v1a"
+const publicKeyUsage = "`file` with the producer's Ed25519 public key, in base64 or PEM (- for standard input), for the scheme standard-webhooks-v1a"
 
-// readPublicKey reads a public key as Standard Webhooks writes it, with or without its prefix whpk_.
+// readPublicKey reads a public key as Standard Webhooks writes it, with or without its prefix whpk_, or as openssl does.
 func readPublicKey(cmd *cobra.Command, file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
 	raw, err := readInput(cmd.InOrStdin(), file)
-	return strings.TrimPrefix(strings.TrimSpace(string(raw)), "whpk_"), err
+	if err != nil {
+		return "", err
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return strings.TrimPrefix(strings.TrimSpace(string(raw)), "whpk_"), nil
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	ed, ok := public.(ed25519.PublicKey)
+	if err != nil || !ok {
+		return "", fmt.Errorf("%s holds no Ed25519 public key: `openssl pkey -pubout` writes that of a private key", file)
+	}
+	return base64.StdEncoding.EncodeToString(ed), nil
 }
 
 func newKeyActivate(a *adminFlags) *cobra.Command {
