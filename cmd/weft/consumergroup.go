@@ -264,14 +264,18 @@ first. Without --yes it tells what would happen.`,
 					ready++
 				}
 			}
+			nobody := ""
+			if ready == 0 {
+				nobody = "; nothing is handled until one runs there"
+			}
 			if !yes {
-				_, err := fmt.Fprintf(out, "group %s is active in %s; %s in %s would take over. Nothing was done; say --yes to do it\n", args[0], v.Region, counted(ready, "member"), to)
+				_, err := fmt.Fprintf(out, "group %s is active in %s; %s in %s would take over%s. Nothing was done; say --yes to do it\n", args[0], v.Region, counted(ready, "member"), to, nobody)
 				return err
 			}
 			if err := store.Switch(ctx, to, v.Turn); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(out, "group %s goes on in %s with %s\n", args[0], to, counted(ready, "member"))
+			_, err := fmt.Fprintf(out, "group %s goes on in %s with %s%s\n", args[0], to, counted(ready, "member"), nobody)
 			return err
 		})
 	}

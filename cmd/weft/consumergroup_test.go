@@ -64,6 +64,10 @@ func TestConsumerGroup(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.stderr, "stop the group first") {
 		t.Errorf("a running group forgets: %d %s", got.code, got.stderr)
 	}
+	got = consumer("switch", "pay-out", "mars")
+	if got.code != 0 || !strings.Contains(got.out, "0 members in mars would take over; nothing is handled until one runs there") {
+		t.Errorf("a region without members: %d %s", got.code, got.out)
+	}
 	for _, yes := range []bool{false, true} {
 		args := []string{"switch", "pay-out", "us"}
 		if yes {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,7 +21,9 @@ import (
 
 const dlqLong = `Consumers put an event that they give up into the tenant's stream DLQ of their region, with why: its handler panicked,
 called it hopeless (permanent), or failed too often (failure, delayed). The event stands there byte for byte, and the
-consumer went on without it. Relays put events there whose type has no schema (unknown_type), where the tenant's rules say so. Nothing leaves DLQ by itself; when it is full, consumers keep what they give up.
+consumer went on without it. Relays put events there whose type has no schema (unknown_type), where the tenant's rules say
+so, and those that no mapping carries over into the other major version (derivation). Nothing leaves DLQ by itself; when it
+is full, consumers keep what they give up.
 
 How to go about it: deploy/docs/dead-letters.md.`
 
@@ -53,7 +57,7 @@ func newDLQLs() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return out.flush()
+				return out.end()
 			})
 		},
 	}
@@ -112,7 +116,7 @@ Without --yes it lists them and deletes nothing. What was discarded is still in 
 
 func (o *dlqOptions) filters(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cause, "cause", "", "only this cause: failure, delayed, permanent, panic, unknown_type or requeued")
+	f.StringVar(&o.cause, "cause", "", "only this cause: "+strings.Join(letterCauses(), ", "))
 	f.StringVar(&o.consumer, "consumer", "", "only what the consumer with this durable gave up")
 	f.Var(&o.since, "since", "only what was given up since an RFC 3339 time, or a duration ago (15m, 7d)")
 }
@@ -124,8 +128,8 @@ func (o *dlqOptions) filtered() bool {
 // run checks the flags, connects and does it.
 func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.JetStream) error) error {
 	switch {
-	case o.cause != "" && !isClass(o.cause):
-		return usageErrorf("--cause %q is none of failure, delayed, permanent, panic, unknown_type, derivation and requeued", o.cause)
+	case o.cause != "" && !slices.Contains(letterCauses(), o.cause):
+		return usageErrorf("--cause %q is none of %s", o.cause, strings.Join(letterCauses(), ", "))
 	case o.consumer != "" && !grant.ValidID(o.consumer):
 		return usageErrorf("--consumer %q is no durable's name", o.consumer)
 	}
@@ -141,16 +145,15 @@ func (o *dlqOptions) run(cmd *cobra.Command, do func(context.Context, jetstream.
 	return do(cmd.Context(), js)
 }
 
-func isClass(s string) bool {
-	if s == subject.CauseRequeued {
-		return true
-	}
+// letterCauses are what a dead letter may be there for: a consumer's failures that count, and the mesh's own causes.
+func letterCauses() []string {
+	var out []string
 	for _, c := range retry.Classes() {
-		if c.Counts() && c.String() == s {
-			return true
+		if c.Counts() {
+			out = append(out, c.String())
 		}
 	}
-	return s == deadletter.UnknownType || s == deadletter.Derivation
+	return append(out, deadletter.UnknownType, deadletter.Derivation, subject.CauseRequeued)
 }
 
 // sequences reads the places of dead letters.

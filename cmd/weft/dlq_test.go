@@ -99,7 +99,7 @@ func TestDLQRequeue(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.out, "would requeue 2 dead letters. Each comes after what its consumer has handled of its key since. Nothing was done") {
 		t.Errorf("dry run: %d %q %q", got.code, got.out, got.stderr)
 	}
-	if got := dlq("ls", "--cause", "requeued"); got.out != "" {
+	if got := dlq("ls", "--cause", "requeued"); strings.Count(got.out, "\n") != 1 || !strings.Contains(got.out, "LAST ERROR") {
 		t.Errorf("done all the same: %q", got.out)
 	}
 	if got := dlq("requeue", "--cause", "panic", "--why", "mended", "--by", "ops", "--yes"); got.out != "requeued 2 dead letters\n" {

@@ -78,11 +78,24 @@ func newDLQPrinter(w io.Writer, format string) *dlqPrinter {
 
 func (p *dlqPrinter) flush() error { return p.out.Flush() }
 
+// end writes what was printed; a table has its head although nothing is in it.
+func (p *dlqPrinter) end() error {
+	p.head()
+	return p.flush()
+}
+
+func (p *dlqPrinter) head() {
+	if p.format == formatTable && !p.some {
+		fmt.Fprintf(p.out, dlqRow, "SEQ", "PARKED", "CAUSE", "CONSUMER", "EVENT", "CALLS", "LAST ERROR")
+	}
+	p.some = true
+}
+
 const dlqRow = "%6s  %-19s  %-12s  %-16s  %-36s  %5s  %s\n"
 
 func (p *dlqPrinter) print(l *dlqLine) error {
 	first := !p.some
-	p.some = true
+	p.head()
 	switch p.format {
 	case formatJSON:
 		return json.NewEncoder(p.out).Encode(l)
@@ -91,9 +104,6 @@ func (p *dlqPrinter) print(l *dlqLine) error {
 			fmt.Fprintln(p.out, "---")
 		}
 		return printValue(p.out, formatYAML, l)
-	}
-	if first {
-		fmt.Fprintf(p.out, dlqRow, "SEQ", "PARKED", "CAUSE", "CONSUMER", "EVENT", "CALLS", "LAST ERROR")
 	}
 	_, err := fmt.Fprintf(p.out, dlqRow, fmt.Sprint(l.Seq), l.ParkedAt.Local().Format("2006-01-02 15:04:05"), l.what(), l.Consumer, l.EventID,
 		fmt.Sprint(l.Attempts), l.note())

@@ -34,7 +34,7 @@ region's hub alone can read it.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&data, "data", "./weft-data", "directory to write to")
+	f.StringVar(&data, "data", defaultData(), "directory to write to (env WEFT_DATA)")
 	f.StringSliceVar(&regions, "regions", []string{"eu", "us"}, "regions; the first is the control home")
 	f.StringSliceVar(&hosts, "hosts", nil, "names and addresses in the servers' certificates (default: this machine's loopback)")
 	f.IntVar(&servers, "servers", 1, "servers in each region: 1 or 3")

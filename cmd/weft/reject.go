@@ -219,7 +219,7 @@ func (o *rejectOptions) list(ctx context.Context, r *rejectReader, out *rejectPr
 			return err
 		}
 	}
-	return out.flush()
+	return out.end()
 }
 
 // follow prints refusals as they come.

@@ -55,7 +55,7 @@ func (r *fakeRejects) reject(args ...string) result {
 
 func TestRejectLs(t *testing.T) {
 	r := newFakeRejects(t)
-	if got := r.reject("ls"); got.code != 0 || got.out != "" {
+	if got := r.reject("ls"); got.code != 0 || strings.Count(got.out, "\n") != 1 || !strings.HasPrefix(got.out, "RECEIVED") {
 		t.Errorf("of nothing: %d %q %q", got.code, got.out, got.stderr)
 	}
 	r.add("signature_invalid", nil)
@@ -83,7 +83,7 @@ func TestRejectLs(t *testing.T) {
 	if got := r.reject("ls", "-o", "yaml"); strings.Count(got.out, "---\n") != 2 || !strings.Contains(got.out, "code: syntax\n") {
 		t.Errorf("yaml: %s", got.out)
 	}
-	if got := r.reject("ls", "--since", time.Now().Add(time.Hour).Format(time.RFC3339)); got.out != "" {
+	if got := r.reject("ls", "--since", time.Now().Add(time.Hour).Format(time.RFC3339)); strings.Count(got.out, "\n") != 1 || !strings.HasPrefix(got.out, "RECEIVED") {
 		t.Errorf("of the future: %q", got.out)
 	}
 }
@@ -132,7 +132,7 @@ func TestRejectsOfAMesh(t *testing.T) {
 		return strings.Contains(out, `"event_id":"late-1"`) && strings.Contains(out, `"proof":"signature"`) && !strings.Contains(out, "078-05"), out
 	})
 	for _, place := range [][]string{{"--tenant", "globex", "--region", "eu"}, {"--tenant", "acme", "--region", "us"}} {
-		if out := runWeft(t, dir, append([]string{"reject", "ls", "--data", "mesh"}, place...)...); out != "" {
+		if out := runWeft(t, dir, append([]string{"reject", "ls", "--data", "mesh", "-o", "json"}, place...)...); out != "" {
 			t.Errorf("%v: %s", place, out)
 		}
 	}

@@ -28,11 +28,24 @@ func newRejectPrinter(w io.Writer, format string) *rejectPrinter {
 
 func (p *rejectPrinter) flush() error { return p.out.Flush() }
 
+// end writes what was printed; a table has its head although nothing is in it.
+func (p *rejectPrinter) end() error {
+	p.head()
+	return p.flush()
+}
+
+func (p *rejectPrinter) head() {
+	if p.format == formatTable && !p.some {
+		fmt.Fprintf(p.out, rejectRow, "RECEIVED", "CAUSE", "CODE", "KID", "PRODUCER", "EVENT OR REQUEST", "N", "DETAIL")
+	}
+	p.some = true
+}
+
 const rejectRow = "%-23s  %-9s  %-22s  %-14s  %-12s  %-28s  %6s  %s\n"
 
 func (p *rejectPrinter) print(l *rejectLine) error {
 	first := !p.some
-	p.some = true
+	p.head()
 	switch p.format {
 	case formatJSON:
 		raw, err := json.Marshal(l)
@@ -46,9 +59,6 @@ func (p *rejectPrinter) print(l *rejectLine) error {
 			fmt.Fprintln(p.out, "---")
 		}
 		return printValue(p.out, formatYAML, l)
-	}
-	if first {
-		fmt.Fprintf(p.out, rejectRow, "RECEIVED", "CAUSE", "CODE", "KID", "PRODUCER", "EVENT OR REQUEST", "N", "DETAIL")
 	}
 	_, err := fmt.Fprintf(p.out, rejectRow, l.ReceivedAt.Local().Format("2006-01-02 15:04:05.000"), l.Cause, l.Code, dash(l.Kid), dash(l.Producer),
 		dash(l.what()), fmt.Sprint(l.Count+l.Suppressed), l.words())

@@ -29,7 +29,7 @@ type adminFlags struct {
 }
 
 func (a *adminFlags) register(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data directory of the mesh (operator's certificate, mesh.json)")
+	cmd.PersistentFlags().StringVar(&a.data, "data", defaultData(), "data directory of the mesh, with the operator's certificate and mesh.json (env WEFT_DATA)")
 	cmd.PersistentFlags().StringSliceVar(&a.admin, "admin", nil, "admin addresses, https://host:port (default: from mesh.json)")
 }
 

@@ -50,7 +50,7 @@ base+480, metrics at base+490, and each further region 100 higher.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Data, "data", "./weft-data", "directory for everything that the mesh keeps")
+	f.StringVar(&o.Data, "data", defaultData(), "directory for everything that the mesh keeps (env WEFT_DATA)")
 	f.IntVar(&o.PortBase, "port-base", 18000, "every port follows from this one")
 	f.StringSliceVar(&o.Regions, "regions", []string{"eu", "us"}, "regions; the first is the control home")
 	f.StringSliceVar(&tenants, "tenants", tenants, "tenants to make, where they do not exist; name=8GiB sets the disk of one")
@@ -127,7 +127,7 @@ func printReady(w io.Writer, o app.MeshOptions, took time.Duration) {
 		tenant = names[0]
 	}
 	data := ""
-	if o.Data != "./weft-data" {
+	if o.Data != defaultData() {
 		data = " --data " + o.Data
 	}
 	fmt.Fprintf(w, `
