@@ -163,6 +163,9 @@ func (h *Hub) settle(ctx context.Context, t *tenancy) {
 	if err == nil {
 		err = h.makeLogs(ctx, t)
 	}
+	if ctx.Err() != nil {
+		return // the hub stops: that says nothing about the tenant
+	}
 	problem := ""
 	if err != nil {
 		problem = err.Error()
@@ -280,7 +283,7 @@ func (h *Hub) putStatus(ctx context.Context, s accounts.TenantStatus) {
 	}
 	call, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	if err := h.state.Put(call, control.KindStatus, s.Tenant+"."+s.Region, s, "hub "+h.serverName()); err != nil {
+	if err := h.state.Put(call, control.KindStatus, s.Tenant+"."+s.Region, s, "hub "+h.serverName()); err != nil && ctx.Err() == nil {
 		h.log.Warn("tenant status not recorded", zap.String("tenant", s.Tenant), zap.Error(err))
 		time.AfterFunc(time.Second, h.touch)
 	}
