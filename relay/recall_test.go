@@ -327,7 +327,9 @@ func TestABatchWithoutCopiesWaitsForTheJournal(t *testing.T) {
 	c.Subjects = []string{"evt.eu_1.*.*.events.other.type"} // bets are not stored
 	_, err = r.js.UpdateStream(t.Context(), c)
 	r.must(err)
-	batch := func() post { return post{body: "[" + ev("event_type", `"other.type"`) + "," + bet(`{"amount":1}`) + "]"} }
+	batch := func() post {
+		return post{body: "[" + ev("event_type", `"other.type"`) + "," + bet(`{"amount":1}`) + "]"}
+	}
 	if a := r.send(batch()); a.status != 200 || a.Stored != 1 || a.Unavailable != 1 {
 		t.Fatalf("%d %s", a.status, a.text)
 	}
